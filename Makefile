@@ -1,0 +1,37 @@
+# Everything a fresh machine needs beside Python 3.11 and git is brought by `setup`.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := .uv/bin/uv
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON := $(shell command -v $(PYTHON))
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: setup demo test lint bench clean
+
+setup: .venv/.synced
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip --quiet --disable-pip-version-check install uv==0.13.9
+
+.venv/.synced: $(UV) uv.lock pyproject.toml $(wildcard */pyproject.toml)
+	$(UV) sync --frozen
+	@touch $@
+
+demo: setup
+	.venv/bin/python -m examples.demo demo-output
+
+test: setup
+	.venv/bin/pytest -n auto -q
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup
+	.venv/bin/python -m bench
+
+clean:
+	rm -rf .venv .uv demo-output dist

@@ -1,0 +1,1 @@
+"""The registry of a region: catalogue, licences, lifecycle, signing, status lists, import."""

@@ -1,0 +1,1 @@
+"""The append-only log of electronic licences: sequencing, tiles, checkpoints, landmarks, witness."""

@@ -1,0 +1,1 @@
+"""Formats, proofs, trust and offline verification of electronic licences."""
