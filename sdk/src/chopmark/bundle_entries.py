@@ -48,8 +48,8 @@ class Log:
     origin: str
     suite: int
     vkeys: tuple[str, ...]
-    valid_from: int
-    valid_until: int | None
+    not_before: int
+    not_after: int | None
     final: FinalTree | None
     policy_text: str
 
@@ -60,7 +60,7 @@ class Log:
 
     def covers(self, time: int) -> bool:
         """Whether the log was in use at that time."""
-        return _covers(self.valid_from, self.valid_until, time)
+        return _covers(self.not_before, self.not_after, time)
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Log:
@@ -71,13 +71,13 @@ class Log:
         if suite != 1:
             raise UnsupportedError(f"suite {suite} is not known here", where=members.place("suite"))
         vkeys = members.texts("vkeys")
-        valid_from, valid_until = _window(members)
+        not_before, not_after = _window(members)
         final = None
         if (tree := members.optional_object("final")) is not None:
             size = tree.integer("size")
             final = FinalTree(size, strict.base64_decode(tree.text("root"), where=tree.place("root"), size=32))
             tree.close()
-        log = cls(number, origin, suite, vkeys, valid_from, valid_until, final, _policy(members, "policy"))
+        log = cls(number, origin, suite, vkeys, not_before, not_after, final, _policy(members, "policy"))
         members.close()
         return log
 
@@ -88,7 +88,7 @@ class Log:
             "origin": self.origin,
             "suite": self.suite,
             "vkeys": list(self.vkeys),
-            **_window_json(self.valid_from, self.valid_until),
+            **_window_json(self.not_before, self.not_after),
         }
         if self.final is not None:
             value["final"] = {"size": self.final.size, "root": strict.base64_encode(self.final.root)}
@@ -107,12 +107,12 @@ class Peer:
     origins: tuple[str, ...]
     policy_floor_text: str
     bundle_url: str
-    valid_from: int
-    valid_until: int | None
+    not_before: int
+    not_after: int | None
 
     def covers(self, time: int) -> bool:
         """Whether the region was a peer at that time."""
-        return _covers(self.valid_from, self.valid_until, time)
+        return _covers(self.not_before, self.not_after, time)
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Peer:
@@ -124,9 +124,9 @@ class Peer:
         origins = members.texts("origins", pattern=ORIGIN)
         floor = _policy(members, "policy_floor")
         url = members.text("bundle_url", pattern=HTTPS_URI)
-        valid_from, valid_until = _window(members)
+        not_before, not_after = _window(members)
         members.close()
-        return cls(region, epoch, roots, threshold, origins, floor, url, valid_from, valid_until)
+        return cls(region, epoch, roots, threshold, origins, floor, url, not_before, not_after)
 
     def to_json(self) -> dict[str, Any]:
         """Write what `from_json` reads."""
@@ -138,7 +138,7 @@ class Peer:
             "origins": list(self.origins),
             "policy_floor": self.policy_floor_text,
             "bundle_url": self.bundle_url,
-            **_window_json(self.valid_from, self.valid_until),
+            **_window_json(self.not_before, self.not_after),
         }
 
 
@@ -208,27 +208,27 @@ class Grant:
 
     issuer: str
     licence_type: str
-    valid_from: int
-    valid_until: int | None
+    not_before: int
+    not_after: int | None
 
     def covers(self, time: int) -> bool:
         """Whether the grant was in force at that time."""
-        return _covers(self.valid_from, self.valid_until, time)
+        return _covers(self.not_before, self.not_after, time)
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Grant:
         """Read a grant."""
         issuer, licence_type = members.text("issuer", pattern=ISSUER), members.text("licence_type", pattern=TYPE_ID)
-        valid_from, valid_until = _window(members)
+        not_before, not_after = _window(members)
         members.close()
-        return cls(issuer, licence_type, valid_from, valid_until)
+        return cls(issuer, licence_type, not_before, not_after)
 
     def to_json(self) -> dict[str, Any]:
         """Write what `from_json` reads."""
         return {
             "issuer": self.issuer,
             "licence_type": self.licence_type,
-            **_window_json(self.valid_from, self.valid_until),
+            **_window_json(self.not_before, self.not_after),
         }
 
 
@@ -237,12 +237,12 @@ class StatusSigner:
     """A status key that may sign a list, and when."""
 
     kid: bytes
-    valid_from: int
-    valid_until: int | None
+    not_before: int
+    not_after: int | None
 
     def covers(self, time: int) -> bool:
         """Whether the key might sign the list at that time."""
-        return _covers(self.valid_from, self.valid_until, time)
+        return _covers(self.not_before, self.not_after, time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class StatusSource:
             kid = strict.hex_decode(entry.text("kid"), where=entry.place("kid"), size=8)
             signers.append(StatusSigner(kid, *_window(entry)))
             entry.close()
-        if len({(entry.kid, entry.valid_from) for entry in signers}) != len(signers):
+        if len({(entry.kid, entry.not_before) for entry in signers}) != len(signers):
             raise FormatError("a signer stands twice", where=members.place("signers"))
         ttl = members.integer("ttl", minimum=1)
         members.close()
@@ -283,7 +283,7 @@ class StatusSource:
             "mirrors": list(self.mirrors),
             "issuer": self.issuer,
             "signers": [
-                {"kid": entry.kid.hex(), **_window_json(entry.valid_from, entry.valid_until)} for entry in self.signers
+                {"kid": entry.kid.hex(), **_window_json(entry.not_before, entry.not_after)} for entry in self.signers
             ],
             "ttl": self.ttl,
         }

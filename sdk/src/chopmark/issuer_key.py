@@ -53,9 +53,9 @@ class Revocation:
     reason: RevocationReason
     trusted: tuple[TrustedSize, ...]
 
-    def trusted_size(self, origin: str) -> int:
-        """The index in that log from which on the key counts no more."""
-        return next((entry.size for entry in self.trusted if entry.origin == origin), 0)
+    def trusted_size(self, origin: str) -> int | None:
+        """The index in that log from which on the key counts no more; None where the log is not listed."""
+        return next((entry.size for entry in self.trusted if entry.origin == origin), None)
 
 
 @dataclass(frozen=True, slots=True)
