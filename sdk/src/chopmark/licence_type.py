@@ -152,7 +152,7 @@ class LicenceType:
     def from_json(cls, members: ClosedObject) -> LicenceType:
         """Read a licence type."""
         identifier = members.text("id", pattern=TYPE_ID)
-        schema = members.integer("schema", minimum=1, maximum=2**31 - 1)
+        schema = members.integer("schema", minimum=1, maximum=999_999_999)
         name = LocalisedText.from_json(members.object("name"))
         fields = tuple(Field.from_json(ClosedObject(value, where)) for value, where in members.array("fields"))
         for attribute in ("id", "name"):
