@@ -93,7 +93,7 @@ class Algorithm(IntEnum):
             raise UnsupportedError(
                 f"the algorithm {str(identifier)[:40]} is not of suite 1",
                 where=where,
-                remedy="Suite 1 has Ed25519 (-19), ES256 (-9) and ML-DSA-44 (-48)",
+                remedy="Suite 1 has Ed25519 (-19), ES256 (-9) and ML-DSA-44 (-48).",
             )
         return algorithm
 
@@ -188,7 +188,7 @@ class PublicKey:
             raise KeyMaterialError(
                 "a private key where only a public one may stand",
                 where=f"COSE_Key, {'d' if private == _D else 'priv'} ({private})",
-                remedy="Consider this key compromised and replace it",
+                remedy="Consider this key compromised and replace it.",
             )
         if not members <= value.keys() or not value.keys() <= members | {_ALG}:
             raise KeyMaterialError(
@@ -226,7 +226,7 @@ class PublicKey:
             raise UnsupportedError(
                 f"the algorithm {str(alg)[:40]!r} is not of suite 1",
                 where=where,
-                remedy="Suite 1 has Ed25519, ES256 and ML-DSA-44",
+                remedy="Suite 1 has Ed25519, ES256 and ML-DSA-44.",
             )
         if not isinstance(pub, str):
             raise FormatError("the public key is not base64 text", where=where)
