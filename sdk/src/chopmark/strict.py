@@ -9,14 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chopmark.errors import FormatError, LimitError
 
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,19})", re.ASCII)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 UINT64_MAX = 2**64 - 1
 
@@ -57,6 +60,26 @@ def base64_encode(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
+def base64url_decode(text: str, *, where: str) -> bytes:
+    """Read RFC 4648 §5 base64 without padding, as a JWS has it.
+
+    Raises:
+        FormatError: another alphabet, padding, or non-zero trailing bits.
+    """
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise FormatError("not base64url", where=where) from error
+    if base64url_encode(raw) != text:
+        raise FormatError("base64url with padding or stray trailing bits", where=where)
+    return raw
+
+
+def base64url_encode(raw: bytes) -> str:
+    """Write RFC 4648 §5 base64 without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
 def hex_decode(text: str, *, where: str, size: int | None = None) -> bytes:
     """Read lower-case hexadecimal without separators; `size` is the number of bytes expected.
 
@@ -95,12 +118,20 @@ def time_decode(text: str, *, where: str) -> int:
 
 
 def time_encode(seconds: int) -> str:
-    """Write POSIX seconds as an RFC 3339 UTC time of the form `2026-11-22T09:30:00Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Write POSIX seconds as an RFC 3339 UTC time of the form `2026-11-22T09:30:00Z`.
+
+    Raises:
+        FormatError: before the year 1 or after the year 9999, which RFC 3339 cannot write.
+    """
+    try:
+        return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+    except OverflowError as error:
+        raise FormatError("a time beyond the years 1 to 9999") from error
 
 
 def json_decode(data: bytes, *, where: str, max_size: int) -> Any:
-    """Read I-JSON (RFC 7493): UTF-8, no duplicate names, no NaN or infinity, integers within ±2^53.
+    """Read I-JSON (RFC 7493): UTF-8, no duplicate names, no half of a surrogate pair, no NaN or infinity, integers
+    within ±2^53.
 
     Raises:
         FormatError: anything else; `LimitError` above `max_size` bytes.
@@ -121,11 +152,29 @@ def json_decode(data: bytes, *, where: str, max_size: int) -> Any:
             raise FormatError(f"the integer {text[:20]} is beyond ±2^53", where=where)
         return int(text)
 
+    def fraction(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise FormatError(f"the number {text[:20]} is beyond what can be held", where=where)
+        return value
+
     def constant(text: str) -> Any:
         raise FormatError(f"{text} is not JSON", where=where)
 
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_int=integer, parse_constant=constant)
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_int=integer,
+            parse_float=fraction,
+            parse_constant=constant,
+        )
+        # Strict UTF-8 holds no surrogates: they come in by `\ud800` only.
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
+    except UnicodeEncodeError as error:
+        raise FormatError("half of a surrogate pair is not a character", where=where) from error
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", where=f"{where}, byte {error.start}") from error
     except json.JSONDecodeError as error:
