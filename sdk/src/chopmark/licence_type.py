@@ -11,9 +11,12 @@ Names, labels and kinds of fields come from here, never from the QR. Sample:
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from chopmark.closed_object import ClosedObject
@@ -34,6 +37,9 @@ class FieldKind(StrEnum):
     INTEGER = "integer"
     BOOLEAN = "boolean"
     LIST = "list"
+
+
+_TYPES = {FieldKind.TEXT: str, FieldKind.DATE: int, FieldKind.INTEGER: int, FieldKind.BOOLEAN: bool}
 
 
 class FieldDisclosure(StrEnum):
@@ -88,6 +94,12 @@ class Field:
     required: bool
     restricts: bool
 
+    def accepts(self, value: object) -> bool:
+        """Whether a value is of this field's kind; a list is one of texts."""
+        if self.kind is FieldKind.LIST:
+            return type(value) is list and all(type(item) is str for item in value)
+        return type(value) is _TYPES[self.kind]
+
     @classmethod
     def from_json(cls, members: ClosedObject) -> Field:
         """Read a field."""
@@ -126,7 +138,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class LicenceType:
-    """One schema version of a licence type; `status` is false where the type exempts its credentials from it."""
+    """One schema version of a licence type; `status` is false where the type exempts its credentials from it.
+
+    `number_disclosure` says whether the holder may withhold the licence number; in JSON it is left out for `always`.
+    """
 
     id: str
     schema: int
@@ -138,15 +153,21 @@ class LicenceType:
     challenge: bool
     numbering: str
     status: bool
+    number_disclosure: FieldDisclosure = FieldDisclosure.ALWAYS
+    field_by_id: Mapping[int, Field] = dataclasses.field(init=False, repr=False, compare=False)
+    always_shown: tuple[Field, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    vct: str = dataclasses.field(init=False, repr=False, compare=False)
+    """The claim that names this type and schema version: `CN-GD/11100000000013338W032@1`."""
 
-    @property
-    def vct(self) -> str:
-        """The claim that names this type and schema version: `CN-GD/11100000000013338W032@1`."""
-        return f"{self.id}@{self.schema}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "field_by_id", MappingProxyType({entry.id: entry for entry in self.fields}))
+        shown = tuple(entry for entry in self.fields if entry.disclosure is FieldDisclosure.ALWAYS)
+        object.__setattr__(self, "always_shown", shown)
+        object.__setattr__(self, "vct", f"{self.id}@{self.schema}")
 
     def field(self, identifier: int) -> Field | None:
         """The field with that id."""
-        return next((entry for entry in self.fields if entry.id == identifier), None)
+        return self.field_by_id.get(identifier)
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> LicenceType:
@@ -169,7 +190,14 @@ class LicenceType:
             members.flag("challenge"),
             members.text("numbering"),
             members.flag("status"),
+            members.choice("number_disclosure", FieldDisclosure)
+            if members.has("number_disclosure")
+            else FieldDisclosure.ALWAYS,
         )
+        if licence_type.holder is HolderBinding.BEARER and (
+            len(licence_type.always_shown) < len(fields) or licence_type.number_disclosure is not FieldDisclosure.ALWAYS
+        ):
+            raise FormatError("a bearer type hides nothing", where=members.where)
         if licence_type.challenge and licence_type.holder is HolderBinding.BEARER:
             raise FormatError("a bearer type has no holder key to answer a challenge", where=members.place("challenge"))
         members.close()
@@ -177,7 +205,7 @@ class LicenceType:
 
     def to_json(self) -> dict[str, Any]:
         """Write what `from_json` reads."""
-        return {
+        value: dict[str, Any] = {
             "id": self.id,
             "schema": self.schema,
             "name": self.name.to_json(),
@@ -189,3 +217,6 @@ class LicenceType:
             "numbering": self.numbering,
             "status": self.status,
         }
+        if self.number_disclosure is FieldDisclosure.SELECTIVE:
+            value["number_disclosure"] = self.number_disclosure.value
+        return value

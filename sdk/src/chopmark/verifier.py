@@ -538,7 +538,7 @@ def _disclosures(inspection: _Inspection) -> Check:
         # Absent from the clear part: hidden behind a digest, or disclosed from there, or never signed.
         if known.id not in credential.claims.fields and (known.required or known.id in shown):
             return Check(5, _FAIL, "field_must_be_shown", {"field": known.name})
-    if number is None and not licence_type.number_selective:
+    if number is None and licence_type.number_disclosure == "always":
         return Check(5, _FAIL, "number_must_be_shown")
     return _DISCLOSURES_MATCH
 
