@@ -26,10 +26,9 @@ from typing import Final
 
 from chopmark import base45, cbor, cose
 from chopmark.cbor import Key, Value
-from chopmark.claims import EARLIEST, EXP, IAT, ISS, LATEST, NONCE, TEXT_LENGTH, VCT, is_licence_type
+from chopmark.claims import EARLIEST, EXP, IAT, ISS, LATEST, NONCE, TEXT_LENGTH, VCT, is_issuer, is_licence_type
 from chopmark.cose import Sign1
 from chopmark.errors import FormatError, LimitError, UnsupportedError
-from chopmark.identifiers import ISSUER
 from chopmark.keys import PublicKey, Signer
 
 PREFIX: Final = "EC1:"
@@ -171,7 +170,7 @@ def create_challenge(
 def _read_claims(claims: dict[Key, Value]) -> tuple[str, str, str, tuple[int, ...], int, int, bytes]:
     """The claims in the order of the fields of `Challenge`."""
     inspector, purpose, licence_type = claims[ISS], claims[PURPOSE], claims[VCT]
-    if type(inspector) is not str or ISSUER.fullmatch(inspector) is None:
+    if type(inspector) is not str or not is_issuer(inspector):
         raise FormatError("not of the form CN-SH/11310000MB2F1234X7", where="challenge, inspector (1)")
     if type(purpose) is not str or not 0 < len(purpose) <= TEXT_LENGTH or not purpose.isprintable():
         raise FormatError(f"not 1 to {TEXT_LENGTH} printable characters", where="challenge, purpose (-65540)")

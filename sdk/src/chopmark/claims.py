@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from chopmark.cbor import REDACTED, Key, Tagged, Value
@@ -162,7 +163,7 @@ def read_claims(payload: Value, kind: Kind) -> ReadClaims:
         raise FormatError("the payload is not a map", where="claims")
     get = payload.get
     issuer = get(ISS)
-    if type(issuer) is not str or ISSUER.fullmatch(issuer) is None:
+    if type(issuer) is not str or not is_issuer(issuer):
         raise _fault(payload, ISS, "iss", "not of the form CN-GD/11440000MB2D0P8Q3X")
     licence_type = get(VCT)
     if type(licence_type) is not str or not is_licence_type(licence_type):
@@ -237,6 +238,13 @@ def read_claims(payload: Value, kind: Kind) -> ReadClaims:
     return ReadClaims(claims, redacted_claims, redacted_fields, tuple(unknown))
 
 
+@lru_cache(maxsize=1024)
+def is_issuer(text: str) -> bool:
+    """Whether `text` has the form of an issuer id: `<region>/<organisation code>`."""
+    return ISSUER.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
 def is_licence_type(text: str) -> bool:
     """Whether `text` has the form of a `vct`: `<region>/<type code>@<schema version from 1>`."""
     identifier, at_sign, version = text.partition("@")

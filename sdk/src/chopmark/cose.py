@@ -20,6 +20,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from chopmark import cbor
@@ -39,6 +41,8 @@ LANDMARK_PROOF: Final = -65538
 TLOG_PROOF: Final = -65539
 
 _CONTEXT: Final = b"\x84\x6aSignature1"
+_SMALL_HEADER: Final = 64
+"""Bytes of a protected header that is worth remembering; a credential's has 19."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +89,14 @@ class Sign1:
             raise FormatError("protected header, payload and signature of a COSE_Sign1 are byte strings", where=where)
         if type(unprotected) is not dict:
             raise FormatError("the unprotected header is not a map", where=where)
-        protected_map = cbor.decode(protected, max_size=LIMITS.presentation_size, where=f"{where}, protected header")
-        if type(protected_map) is not dict:
-            raise FormatError("the protected header is not a map", where=where)
-        if REDACTED in protected_map or REDACTED in unprotected:
-            raise FormatError("a header label is an integer or text", where=where)
-        if not protected_map.keys().isdisjoint(unprotected):
-            twice = next(label for label in protected_map if label in unprotected)
-            raise FormatError(f"the label {twice} stands in both headers", where=where)
-        if ALG not in protected_map:
-            raise FormatError("the protected header names no algorithm", where=f"{where}, alg (1)")
-        algorithm = Algorithm.from_identifier(protected_map[ALG], where=f"{where}, alg (1)")
+        read = _read_small_header if len(protected) <= _SMALL_HEADER else _read_header
+        protected_map, algorithm = read(protected, where)
+        if unprotected:
+            if REDACTED in unprotected:
+                raise FormatError("a header label is an integer or text", where=where)
+            if not protected_map.keys().isdisjoint(unprotected):
+                twice = next(label for label in protected_map if label in unprotected)
+                raise FormatError(f"the label {twice} stands in both headers", where=where)
         return cls(protected, protected_map, unprotected, payload, signature, algorithm)
 
     def value(self) -> Tagged:
@@ -126,6 +127,23 @@ class Sign1:
                 where=f"key {public_key.kid.hex()}",
             )
         public_key.verify(_sig_structure(self.protected, self.payload), self.signature)
+
+
+def _read_header(protected: bytes, where: str) -> tuple[Mapping[Key, Value], Algorithm]:
+    """Read a protected header and the algorithm that it names."""
+    protected_map = cbor.decode(protected, max_size=LIMITS.presentation_size, where=f"{where}, protected header")
+    if type(protected_map) is not dict:
+        raise FormatError("the protected header is not a map", where=where)
+    if REDACTED in protected_map:
+        raise FormatError("a header label is an integer or text", where=where)
+    if ALG not in protected_map:
+        raise FormatError("the protected header names no algorithm", where=f"{where}, alg (1)")
+    algorithm = Algorithm.from_identifier(protected_map[ALG], where=f"{where}, alg (1)")
+    return MappingProxyType(protected_map), algorithm
+
+
+_read_small_header = lru_cache(maxsize=1024)(_read_header)
+# All credentials of one key have the same few bytes here; the view that is shared cannot be changed.
 
 
 def sign1(

@@ -24,11 +24,10 @@ from typing import Final
 from chopmark import cbor, cose
 from chopmark.cbor import Key, Value
 from chopmark.challenge import Challenge
-from chopmark.claims import AUD, CNONCE, EARLIEST, IAT, LATEST
+from chopmark.claims import AUD, CNONCE, EARLIEST, IAT, LATEST, is_issuer
 from chopmark.cose import Sign1
 from chopmark.credential import Credential, Disclosable, Kind
 from chopmark.errors import FormatError, KeyMaterialError, LimitError, UnsupportedError
-from chopmark.identifiers import ISSUER
 from chopmark.keys import Signer
 from chopmark.limits import LIMITS
 
@@ -94,7 +93,7 @@ class Presentation:
         if type(claims) is not dict or claims.keys() not in (_CLAIMS, _CHALLENGED_CLAIMS):
             raise FormatError("not exactly the claims aud (3), iat (6) and at most cnonce (39)", where="presentation")
         audience, issued_at, nonce = claims[AUD], claims[IAT], claims.get(CNONCE)
-        if type(audience) is not str or (audience != ANYBODY and ISSUER.fullmatch(audience) is None):
+        if type(audience) is not str or (audience != ANYBODY and not is_issuer(audience)):
             raise FormatError("neither * nor of the form CN-SH/11310000MB2F1234X7", where="presentation, aud (3)")
         if type(issued_at) is not int or not EARLIEST <= issued_at <= LATEST:
             raise FormatError("not a time in whole seconds", where="presentation, iat (6)")
