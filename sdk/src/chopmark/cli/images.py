@@ -29,7 +29,7 @@ def read_qr_texts(data: bytes, *, where: str) -> list[str]:
     """
     try:
         import zxingcpp  # noqa: PLC0415 - an extra: imported when used
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+        from PIL import Image  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError(
             "reading pictures needs Pillow and zxing-cpp", remedy="Install the extra: pip install 'chopmark[images]'"
@@ -42,10 +42,21 @@ def read_qr_texts(data: bytes, *, where: str) -> list[str]:
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > IMAGE_MAX_PIXELS:
                     raise LimitError(f"{picture.width} × {picture.height} pixels are too many", where=where)
-                grey = picture.convert("L")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                if picture.has_transparency_data:
+                    # A code drawn on a transparent ground is black on black unless there is paper behind it.
+                    ink = picture.convert("RGBA")
+                    paper = Image.new("RGBA", picture.size, "white")
+                    paper.alpha_composite(ink)
+                    grey = paper.convert("L")
+                else:
+                    grey = picture.convert("L")
+    except LimitError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise LimitError("far too many pixels", where=where) from error
+    except Exception as error:  # damaged pictures fail in the decoders by errors of any kind, AssertionError too
         raise FormatError(f"not a readable PNG or JPEG picture: {error}", where=where) from error
-    codes = zxingcpp.read_barcodes(grey, formats=zxingcpp.BarcodeFormat.QRCode)
+    codes = zxingcpp.read_barcodes(grey, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
     if not codes:
         raise FormatError(
             "no QR code found in the picture", where=where, remedy="Take it again, sharper, closer and with more light"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark.cli.images import IMAGE_MAX_BYTES, is_image, read_qr_texts
+from chopmark.cli.plain_text import plain
 from chopmark.errors import FormatError, LimitError, StorageError
 
 _CODE = re.compile(r"E[LC][0-9]+:", re.ASCII)
@@ -15,7 +17,11 @@ _CODE = re.compile(r"E[LC][0-9]+:", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One thing to look at: `name` as the caller gave it, and either `text` or `data`."""
+    """One thing to look at.
+
+    `name` is how the caller named it, fit to be printed. `text` is a code (`EL1:…`, `EC1:…`), or whatever the QR of
+    a picture says, else None. `data` are the bytes of the file, empty where the code itself was given.
+    """
 
     name: str
     text: str | None
@@ -27,23 +33,41 @@ def read_input(argument: str) -> Input:
 
     Raises:
         StorageError: no such file, or it cannot be read.
-        FormatError: a picture without a QR code; `LimitError` above 32 MB.
+        FormatError: an empty file, or a picture without a QR code; `LimitError` above 32 MB.
     """
-    if _CODE.match(argument):
-        return Input(argument if len(argument) <= 24 else argument[:20] + "…", argument.strip(), b"")
+    # Trimming is safe: base45 never ends in the space that its alphabet has.
+    code = argument.strip()
+    if _CODE.match(code):
+        return Input(shortened(code, 24), code, b"")
     if argument == "-":
         return _from_bytes("standard input", sys.stdin.buffer.read(IMAGE_MAX_BYTES + 1))
-    path = Path(argument)
+    name = shortened(argument, 200)
     try:
-        with path.open("rb") as file:
+        with Path(argument).open("rb") as file:
             data = file.read(IMAGE_MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
         raise StorageError(
-            f"cannot be read: {error.strerror}",
-            where=argument if len(argument) < 200 else argument[:40] + "…",
+            f"cannot be read: {reason}",
+            where=name,
             remedy="Give the text of a code (EL1:…), a file that holds one, or a PNG or JPEG picture of one",
         ) from error
-    return _from_bytes(argument, data)
+    return _from_bytes(name, data)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text fit to be printed, its end left out where it is longer than `length` characters."""
+    return plain(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def decoded_text(data: bytes) -> str | None:
+    """The bytes as text, without the byte order mark that editors put before it; None where they are none."""
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
 
 
 def _from_bytes(name: str, data: bytes) -> Input:
@@ -52,11 +76,9 @@ def _from_bytes(name: str, data: bytes) -> Input:
     if not data:
         raise FormatError("empty", where=name)
     if is_image(data):
-        texts = read_qr_texts(data, where=name)
+        texts = [text.strip() for text in read_qr_texts(data, where=name)]
         # A poster may carry other codes beside the licence's.
         return Input(name, next((text for text in texts if _CODE.match(text)), texts[0]), data)
-    try:
-        text = data.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        return Input(name, None, data)
-    return Input(name, text if _CODE.match(text) else None, data)
+    text = decoded_text(data)
+    code = text.strip() if text is not None else ""
+    return Input(name, code if _CODE.match(code) else None, data)
