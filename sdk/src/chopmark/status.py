@@ -27,6 +27,7 @@ from chopmark.cbor import Key, Value
 from chopmark.cose import ALG, KID, TYP, Sign1, sign1
 from chopmark.errors import FormatError, LimitError, SignatureError, UnsupportedError
 from chopmark.identifiers import HTTPS_URI
+from chopmark.inflate import inflate
 from chopmark.keys import PublicKey, Signer
 from chopmark.limits import LIMITS
 
@@ -116,18 +117,7 @@ class StatusList:
             FormatError: not one complete zlib stream; `LimitError` where it inflates beyond the bound.
         """
         _check_bits(bits, where)
-        bound = LIMITS.status_list_bits // 8
-        stream = zlib.decompressobj()
-        try:
-            data = stream.decompress(lst, bound + 1)
-        except zlib.error as error:
-            raise FormatError("not a zlib stream", where=f"{where}, lst") from error
-        if len(data) > bound:
-            raise LimitError(f"it inflates beyond {bound} bytes", where=f"{where}, lst")
-        if not stream.eof:
-            raise FormatError("the zlib stream ends too early", where=f"{where}, lst")
-        if stream.unused_data:
-            raise FormatError("bytes follow the zlib stream", where=f"{where}, lst")
+        data = inflate(lst, limit=LIMITS.status_list_bits // 8, where=f"{where}, lst")
         return cls(bits, data)
 
     def encode_cbor(self) -> bytes:
