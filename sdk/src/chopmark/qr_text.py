@@ -23,6 +23,7 @@ from typing import Final
 
 from chopmark import base45
 from chopmark.errors import FormatError, LimitError, StorageError, UnsupportedError
+from chopmark.inflate import inflate
 from chopmark.limits import LIMITS
 
 PREFIX: Final = "EL1:"
@@ -32,7 +33,6 @@ DICTIONARY_ID: Final = 0x6F32D930
 """DICTID of `EL1:`, the Adler-32 of `DICTIONARY`."""
 
 _ANY_VERSION: Final = re.compile(r"EL[0-9]{1,4}:", re.ASCII)
-_WINDOW_BITS: Final = 15
 _HEADER_SIZE: Final = 6
 """CMF, FLG and the four bytes of DICTID."""
 _FDICT: Final = 0x20
@@ -63,7 +63,7 @@ def encode(cbor: bytes) -> str:
     """
     if len(cbor) > LIMITS.presentation_size:
         raise LimitError(f"{len(cbor)} bytes, above the limit of {LIMITS.presentation_size}", where="QR text")
-    deflate = zlib.compressobj(9, zlib.DEFLATED, _WINDOW_BITS, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
     return PREFIX + base45.encode(deflate.compress(cbor) + deflate.flush())
 
 
@@ -92,15 +92,4 @@ def decode(text: str) -> bytes:
         raise FormatError("too short for a zlib stream with a dictionary", where="QR text")
     if not packed[1] & _FDICT or int.from_bytes(packed[2:_HEADER_SIZE], "big") != DICTIONARY_ID:
         raise FormatError("the zlib stream does not use the dictionary of EL1", where="QR text")
-    inflate = zlib.decompressobj(_WINDOW_BITS, DICTIONARY)
-    try:
-        data = inflate.decompress(packed, LIMITS.presentation_size + 1)
-    except zlib.error as error:
-        raise FormatError("the zlib stream is damaged", where="QR text", remedy="Scan the code again") from error
-    if len(data) > LIMITS.presentation_size:
-        raise LimitError(f"inflates to more than {LIMITS.presentation_size} bytes", where="QR text")
-    if not inflate.eof:
-        raise FormatError("the zlib stream is incomplete", where="QR text", remedy="Scan the code again")
-    if inflate.unused_data:
-        raise FormatError(f"{len(inflate.unused_data)} bytes behind the zlib stream", where="QR text")
-    return data
+    return inflate(packed, limit=LIMITS.presentation_size, where="QR text", dictionary=DICTIONARY)
