@@ -64,4 +64,9 @@ class Disclosure:
 
     def digest(self) -> bytes:
         """The SHA-256 that stands for this disclosure in the signed claims."""
-        return hashlib.sha256(cbor.encode(self.encode())).digest()
+        return disclosure_digest(self.encode())
+
+
+def disclosure_digest(content: bytes) -> bytes:
+    """The SHA-256 over the byte string that holds `content`, its CBOR head included."""
+    return hashlib.sha256(cbor.encode(content)).digest()
