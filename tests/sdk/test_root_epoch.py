@@ -124,6 +124,8 @@ def test_an_epoch_dated_before_the_last_is_refused() -> None:
         ([A, A], 1, "twice"),
         ([A, NoteSigner("cn-gd.example/root/x", Ed25519Signer.from_private_bytes(bytes([1]) * 32))], 1, "twice"),
         ([A, root(2, "cn-sh.example")], 1, "share one host"),
+        ([root(1, "CN-GD.example")], 1, "lower case"),
+        ([root(1, "")], 1, "lower case"),
     ],
 )
 def test_keys_that_cannot_be_a_root_are_refused(keys: list[NoteSigner], threshold: int, message: str) -> None:

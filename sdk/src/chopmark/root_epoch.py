@@ -31,7 +31,7 @@ from chopmark import strict
 from chopmark.bundle_entries import Peer
 from chopmark.closed_object import ClosedObject
 from chopmark.errors import FormatError, SignatureError, TrustError, UnsupportedError
-from chopmark.identifiers import REGION, host_of
+from chopmark.identifiers import ORIGIN, REGION, host_of
 from chopmark.limits import LIMITS
 from chopmark.note import TYPE_ED25519, Note, NoteVerifier
 
@@ -157,6 +157,8 @@ def _checked(*, region: str, epoch: int, threshold: int, vkeys: Sequence[str], i
         raise FormatError("a root key stands twice", where=where)
     if not 1 <= threshold <= len(verifiers):
         raise FormatError(f"a threshold of {threshold} of {len(verifiers)} keys", where=where)
+    if not all(ORIGIN.fullmatch(verifier.name) for verifier in verifiers):
+        raise FormatError("a root key is named <host>/<path>, in lower case", where=where)
     if len({host_of(verifier.name) for verifier in verifiers}) != 1:
         raise FormatError("the names of the root keys do not share one host", where=where)
     return Roots(region, epoch, threshold, verifiers, issued)

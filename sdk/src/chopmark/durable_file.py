@@ -1,0 +1,114 @@
+"""Files that are replaced whole or not at all, and survive a power cut once the call returns.
+
+An object and the proof that vouches for it are two files, so a crash can fall between them. The proof is named after
+the object it belongs to: it is written first, under a name of its own, then the object is replaced in one step, then
+proofs of earlier objects are removed. Whatever object a reader finds, its own proof lies beside it:
+
+    bundle.note
+    bundle.5f1d0c3a9b7e2486.tlog-proof        the first 16 hex digits of SHA-256 of bundle.note
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from chopmark.errors import LimitError, StorageError
+
+_PROOF_SUFFIX = ".tlog-proof"
+
+
+def read_file(path: Path, *, max_size: int) -> bytes | None:
+    """Read a file; None where there is none.
+
+    Raises:
+        StorageError: it cannot be read.
+        LimitError: it is larger than `max_size` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_size + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"it cannot be read: {error.strerror}", where=str(path)) from error
+    if len(data) > max_size:
+        raise LimitError(f"above the limit of {max_size} bytes", where=str(path))
+    return data
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file in one step, and make that durable; missing folders are made.
+
+    Raises:
+        StorageError: it cannot be written; the file is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _make_folder(path.parent)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"it cannot be written: {error.strerror}", where=str(path), remedy="make room, or correct the permissions"
+        ) from error
+
+
+def read_vouched(path: Path, *, max_size: int) -> tuple[bytes, bytes | None] | None:
+    """Read an object and its proof; None where there is no object, None for a proof that is not there.
+
+    Raises:
+        StorageError: one of them cannot be read.
+        LimitError: one of them is larger than `max_size` bytes.
+    """
+    data = read_file(path, max_size=max_size)
+    return None if data is None else (data, read_file(_proof_path(path, data), max_size=max_size))
+
+
+def write_vouched(path: Path, data: bytes, proof: bytes) -> None:
+    """Replace an object and its proof; at every moment the object that is there has its own proof beside it.
+
+    Raises:
+        StorageError: they cannot be written; the object is then as it was, or new with its proof.
+    """
+    proof_path = _proof_path(path, data)
+    write_file(proof_path, proof)
+    write_file(path, data)
+    with suppress(OSError):
+        for other in path.parent.glob(f"{path.stem}.*{_PROOF_SUFFIX}"):
+            if other != proof_path:
+                other.unlink()
+
+
+def _proof_path(path: Path, data: bytes) -> Path:
+    return path.with_name(f"{path.stem}.{sha256(data).hexdigest()[:16]}{_PROOF_SUFFIX}")
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle on a folder to sync
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
