@@ -1,0 +1,101 @@
+"""Every error the ledger raises beside those of the SDK.
+
+    ChopmarkError (of the SDK)
+    └── LedgerError
+        ├── BatchError               this batch is not taken; the log goes on
+        │   ├── BatchRefusedError    entries that may not enter: `refused` names each with its reason
+        │   ├── ConflictError        another body stands under this client's batch number
+        │   └── BackpressureError    too many entries wait for publication: try again later
+        ├── LogStoppedError          the log must not go on before an operator has looked
+        │   ├── LedgerDamagedError   the database contradicts itself
+        │   ├── RestoredBackupError  more was published than the database holds
+        │   ├── ForkError            what was published is not the beginning of this log
+        │   ├── TileConflictError    other bytes stand where a tile belongs
+        │   └── PublicationPoisonedError   an fsync failed: what the disk holds is unknown
+        ├── FolderLockedError        another process holds the folder
+        ├── FolderError              no ledger or witness there, or one already
+        ├── NotPublishedError        the entry is not in the published tree yet
+        └── WitnessClockError        the witness's clock is behind its last cosignature
+
+A file that cannot be read or written is the SDK's `StorageError`, a missing quorum its `QuorumError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chopmark.errors import ChopmarkError
+
+
+class LedgerError(ChopmarkError):
+    """The root of the errors of the ledger."""
+
+
+class BatchError(LedgerError):
+    """This batch is not taken; nothing of it entered the log, and the log goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """One entry of a batch that may not enter: its position in the batch as sent, from 0, and why."""
+
+    position: int
+    reason: str
+
+
+class BatchRefusedError(BatchError):
+    """Entries that may not enter the log; `refused` names the first hundred of them."""
+
+    def __init__(self, refused: tuple[RefusedEntry, ...], *, remedy: str = "") -> None:
+        first = refused[0]
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        super().__init__(f"{first.reason}{more}", where=f"entry {first.position} of the batch", remedy=remedy)
+        self.refused = refused
+
+
+class ConflictError(BatchError):
+    """Another body stands under this client's batch number."""
+
+
+class BackpressureError(BatchError):
+    """Too many committed entries wait for publication."""
+
+
+class LogStoppedError(LedgerError):
+    """The log must not go on before an operator has looked."""
+
+
+class LedgerDamagedError(LogStoppedError):
+    """The database contradicts itself."""
+
+
+class RestoredBackupError(LogStoppedError):
+    """More was published than the database holds: it comes from a backup."""
+
+
+class ForkError(LogStoppedError):
+    """What was published is not the beginning of this log."""
+
+
+class TileConflictError(LogStoppedError):
+    """Other bytes stand where a tile, an entry bundle or the landmark file belongs."""
+
+
+class PublicationPoisonedError(LogStoppedError):
+    """An fsync failed, so what the disk holds is unknown until the log is opened again."""
+
+
+class FolderLockedError(LedgerError):
+    """Another process holds the folder."""
+
+
+class FolderError(LedgerError):
+    """No ledger or witness in that folder, or one already."""
+
+
+class NotPublishedError(LedgerError):
+    """The entry is not in the published tree yet."""
+
+
+class WitnessClockError(LedgerError):
+    """The witness's clock is behind its last cosignature."""

@@ -1,0 +1,72 @@
+"""The exclusive lock on a data folder.
+
+`flock(2)` on the file `lock` within the folder: the kernel drops it when the process ends, however it ends, and a
+second open in the same process is refused like one elsewhere. The file holds the id of the process, for the message
+to whoever comes second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chopmark.errors import StorageError
+
+from chopmark_ledger.errors import FolderLockedError
+
+_NAME = "lock"
+
+
+class FolderLock:
+    """An exclusive lock, held from construction to `release` or the end of the process.
+
+    Raises:
+        FolderLockedError: somebody else holds it.
+        StorageError: the folder is missing or read-only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = _open(folder)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise FolderLockedError(
+                f"the folder is in use by process {holder or 'unknown'}",
+                where=str(folder),
+                remedy="A log has one writer at a time: end that process first",
+            ) from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def release(self) -> None:
+        """Give the folder back; doing so twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextmanager
+def held_for_a_moment(folder: Path) -> Iterator[None]:
+    """Wait for the lock, hold it for the length of a `with` block.
+
+    Raises:
+        StorageError: the folder is missing or read-only.
+    """
+    descriptor = _open(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(folder: Path) -> int:
+    try:
+        return os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"the lock file cannot be opened: {error.strerror}", where=str(folder / _NAME)) from error
