@@ -1,0 +1,194 @@
+"""The key inventory: public keys in the database, private ones as encrypted files, one use each.
+
+    <data>/keys/<kid>.key     mode 0600, in a folder of mode 0700 (chopmark.key_file)
+
+Uses: `credential`, `status` and `inspector` keys belong to a department; `root` keys (trust bundle, root epochs) and
+the `log` key to the region. Status keys are never credential keys: who can suspend must not be able to issue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from chopmark.errors import StorageError
+from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
+from chopmark.key_file import DEFAULT_COST, LocalSigner, ScryptCost, read_key_file, write_key_file
+from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
+from sqlalchemy import Connection, Row, insert, select, update
+
+from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
+from chopmark_issuer.models import KEY
+
+_GENERATORS: Mapping[Algorithm, Callable[[], LocalSigner]] = {
+    Algorithm.ED25519: Ed25519Signer.generate,
+    Algorithm.ES256: Es256Signer.generate,
+    Algorithm.ML_DSA_44: MlDsa44Signer.generate,
+}
+
+
+class InventoryUse(StrEnum):
+    """What a key of the inventory may sign."""
+
+    CREDENTIAL = "credential"
+    STATUS = "status"
+    INSPECTOR = "inspector"
+    ROOT = "root"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryKey:
+    """A public key of the inventory and its window, POSIX seconds."""
+
+    owner: str
+    use: InventoryUse
+    public_key: PublicKey
+    not_before: int
+    not_after: int
+    revoked: Revocation | None
+
+    @property
+    def kid(self) -> str:
+        """16 hex digits."""
+        return self.public_key.kid.hex()
+
+
+class KeyFolder:
+    """The private keys of a registry, each opened once and kept in memory."""
+
+    def __init__(self, folder: Path, passphrase: bytes, *, cost: ScryptCost = DEFAULT_COST) -> None:
+        self._folder = folder
+        self._passphrase = passphrase
+        self._cost = cost
+        self._open: dict[str, LocalSigner] = {}
+
+    def generate(self, algorithm: Algorithm = Algorithm.ED25519) -> LocalSigner:
+        """Make a new key and write its file, durably, before it is used for anything.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        signer = _GENERATORS[algorithm]()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the key folder cannot be made: {error.strerror}", where=str(self._folder)) from error
+        kid = signer.public_key.kid.hex()
+        write_key_file(self._folder / f"{kid}.key", signer, self._passphrase, cost=self._cost)
+        self._open[kid] = signer
+        return signer
+
+    def signer(self, kid: str) -> LocalSigner:
+        """The private key of that kid.
+
+        Raises:
+            StorageError: there is no such file, or it cannot be read.
+            KeyMaterialError: the passphrase is another one.
+        """
+        signer = self._open.get(kid)
+        if signer is None:
+            path = self._folder / f"{kid}.key"
+            signer = read_key_file(path).load(self._passphrase, where=str(path))
+            self._open[kid] = signer
+        return signer
+
+    def __repr__(self) -> str:
+        return f"KeyFolder({str(self._folder)!r})"
+
+
+def enrol_key(
+    connection: Connection, public_key: PublicKey, *, owner: str, use: InventoryUse, not_before: int, not_after: int
+) -> InventoryKey:
+    """Take a public key into the inventory.
+
+    Raises:
+        RefusedError: the window ends before it begins.
+        ConflictError: the key is there already: a key has one owner and one use.
+    """
+    if not_after <= not_before:
+        raise RefusedError("the key's window ends before it begins", where=public_key.kid.hex())
+    kid = public_key.kid.hex()
+    if connection.execute(select(KEY.c.kid).where(KEY.c.kid == kid)).first() is not None:
+        raise ConflictError("the key is in the inventory already", where=kid, remedy="Make a new key for every use")
+    connection.execute(
+        insert(KEY).values(
+            kid=kid,
+            owner=owner,
+            use=use.value,
+            algorithm=public_key.algorithm.text,
+            public_key=public_key.raw,
+            not_before=not_before,
+            not_after=not_after,
+        )
+    )
+    return InventoryKey(owner, use, public_key, not_before, not_after, None)
+
+
+def inventory(
+    connection: Connection, *, owner: str | None = None, use: InventoryUse | None = None
+) -> list[InventoryKey]:
+    """The keys of an owner and use, or all, oldest first."""
+    query = select(KEY).order_by(KEY.c.not_before, KEY.c.kid)
+    if owner is not None:
+        query = query.where(KEY.c.owner == owner)
+    if use is not None:
+        query = query.where(KEY.c.use == use.value)
+    return [_key(row) for row in connection.execute(query)]
+
+
+def key_in_use(connection: Connection, *, owner: str, use: InventoryUse, at: int) -> InventoryKey:
+    """The newest key of that owner and use that may sign at that time.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for key in reversed(inventory(connection, owner=owner, use=use)):
+        if key.not_before <= at < key.not_after and (key.revoked is None or at < key.revoked.at):
+            return key
+    raise NotFoundError(
+        f"{owner} has no {use.value} key in use", remedy="Add one, or wait until the window of the new one begins"
+    )
+
+
+def revoke_key(connection: Connection, kid: str, revocation: Revocation) -> None:
+    """End a key before its time; what it signed counts only below the trusted sizes.
+
+    Raises:
+        NotFoundError: no such key.
+        ConflictError: it was revoked already, otherwise.
+    """
+    row = connection.execute(select(KEY).where(KEY.c.kid == kid)).first()
+    if row is None:
+        raise NotFoundError("there is no such key", where=kid)
+    known = _key(row).revoked
+    if known is not None:
+        if known != revocation:
+            raise ConflictError("the key was revoked already, with another time, reason or trusted size", where=kid)
+        return
+    trusted = json.dumps([[entry.origin, entry.size] for entry in revocation.trusted])
+    connection.execute(
+        update(KEY)
+        .where(KEY.c.kid == kid)
+        .values(revoked_at=revocation.at, revoked_reason=revocation.reason.value, trusted=trusted)
+    )
+
+
+def _key(row: Row[tuple[object, ...]]) -> InventoryKey:
+    values = row._mapping
+    algorithm = next(entry for entry in Algorithm if entry.text == values["algorithm"])
+    revoked = None
+    if values["revoked_at"] is not None:
+        trusted = tuple(TrustedSize(origin, size) for origin, size in json.loads(values["trusted"]))
+        revoked = Revocation(values["revoked_at"], RevocationReason(values["revoked_reason"]), trusted)
+    return InventoryKey(
+        values["owner"],
+        InventoryUse(values["use"]),
+        PublicKey(algorithm, values["public_key"]),
+        values["not_before"],
+        values["not_after"],
+        revoked,
+    )

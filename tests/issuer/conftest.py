@@ -1,0 +1,184 @@
+"""A registry of a made-up region in a temporary folder: two departments, three licence types, a clock that is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from chopmark.key_file import ScryptCost
+from chopmark.keys import Es256Signer
+from chopmark.licence_type import LocalisedText
+from chopmark_issuer.catalogue import add_type, read_type
+from chopmark_issuer.database import Database, open_database
+from chopmark_issuer.departments import Actor, add_department, authorise, grant_type
+from chopmark_issuer.holders import Holder
+from chopmark_issuer.keys import InventoryUse, KeyFolder, enrol_key
+from chopmark_issuer.models import REGION
+from chopmark_issuer.registry import Registry
+from chopmark_issuer.requests import IssueRequest
+from sqlalchemy import insert
+
+NOW = 1_795_312_800
+"""2026-11-22T02:00:00Z, 10:00 in the zone of the types."""
+MARKETS = "CN-GD/11440000MB2D0P8Q30"
+TRANSPORT = "CN-GD/11440000006939748G"
+FOOD = "CN-GD/11100000MB03271699001"
+DRIVER = "CN-GD/11100000MB03271699002"
+PERMIT = "CN-GD/stall-permit"
+CHEAP = ScryptCost(n=2**10)
+PASSPHRASE = b"correct horse battery staple"
+
+
+def localised(english: str) -> dict[str, str]:
+    return {"zh-Hans": english, "en": english}
+
+
+def field_definition(number: int, name: str, kind: str = "text", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": name,
+        "label": localised(name),
+        "kind": kind,
+        "disclosure": "always",
+        "required": False,
+        "restricts": False,
+        **changes,
+    }
+
+
+def type_definition(identifier: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "format": "chopmark/licence-type/v1",
+        "id": identifier,
+        "schema": 1,
+        "name": localised("Food business licence"),
+        "fields": [
+            field_definition(1, "business_name", required=True, max_length=100),
+            field_definition(2, "scope", "list"),
+            field_definition(3, "opened_on", "date"),
+            field_definition(4, "seats", "integer"),
+            field_definition(5, "delivers", "boolean"),
+        ],
+        "holder": "bearer",
+        "freshness": "trade",
+        "zone": "Asia/Shanghai",
+        "challenge": False,
+        "numbering": "GB/T 36904",
+        "status": True,
+        **changes,
+    }
+
+
+def driver_definition() -> dict[str, Any]:
+    return type_definition(
+        DRIVER,
+        name=localised("Road-transport practitioner certificate"),
+        fields=[
+            field_definition(1, "name", required=True, disclosure="selective"),
+            field_definition(2, "vehicle_class", required=True, restricts=True),
+        ],
+        holder="bound",
+        freshness="safety",
+    )
+
+
+@dataclass
+class Office:
+    """Everything a test needs of a registry."""
+
+    now: ClassVar[int] = NOW
+    markets: ClassVar[str] = MARKETS
+    transport: ClassVar[str] = TRANSPORT
+    food_type: ClassVar[str] = FOOD
+    driver_type: ClassVar[str] = DRIVER
+    permit_type: ClassVar[str] = PERMIT
+
+    database: Database
+    keys: KeyFolder
+    registry: Registry
+    folder: Path
+    holder_key: Es256Signer = field(default_factory=Es256Signer.generate)
+
+    def actor(self, department: str = MARKETS, at: int = NOW) -> Actor:
+        with self.database.reading() as connection:
+            return authorise(connection, department, at=at)
+
+    def food(self, **changes: Any) -> IssueRequest:
+        return IssueRequest(
+            **{
+                "type_id": FOOD,
+                "fields": {"business_name": "示例餐饮有限公司"},
+                "holders": (Holder("示例餐饮有限公司"),),
+                "first_day": date(2026, 11, 1),
+                "last_day": date(2027, 10, 31),
+                **changes,
+            }
+        )
+
+    def driver(self, **changes: Any) -> IssueRequest:
+        return IssueRequest(
+            **{
+                "type_id": DRIVER,
+                "fields": {"name": "示例从业人员", "vehicle_class": "B2"},
+                "holders": (Holder("示例从业人员"),),
+                "first_day": date(2026, 11, 1),
+                "last_day": date(2032, 10, 31),
+                "holder_keys": (self.holder_key.public_key,),
+                **changes,
+            }
+        )
+
+    def permit(self, **changes: Any) -> IssueRequest:
+        return self.food(type_id=PERMIT, number="STALL 17", **changes)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    database = open_database(tmp_path / "registry.db")
+    keys = KeyFolder(tmp_path / "keys", PASSPHRASE, cost=CHEAP)
+    with database.writing() as connection:
+        connection.execute(
+            insert(REGION).values(
+                id=1,
+                region="CN-GD",
+                name_zh_hans="示例省",
+                name_en="Sample province",
+                host="cn-gd.example",
+                origin="cn-gd.example/log/2026",
+                log_number=1,
+                log_vkey="",
+                policy="",
+                epoch=1,
+                created_at=NOW - 1000,
+            )
+        )
+        for definition in (type_definition(FOOD), driver_definition(), type_definition(PERMIT, numbering="none")):
+            entry = read_type(json.dumps(definition).encode())
+            add_type(connection, entry, region="CN-GD", at=NOW - 1000)
+        for department, types in ((MARKETS, (FOOD, PERMIT)), (TRANSPORT, (DRIVER,))):
+            add_department(
+                connection, department, LocalisedText("示例局", "Sample office"), region="CN-GD", at=NOW - 900
+            )
+            for use in (InventoryUse.CREDENTIAL, InventoryUse.STATUS):
+                enrol_key(
+                    connection,
+                    keys.generate().public_key,
+                    owner=department,
+                    use=use,
+                    not_before=NOW - 900,
+                    not_after=NOW + 10**8,
+                )
+            for type_id in types:
+                grant_type(connection, department, type_id, valid_from=NOW - 800, valid_until=None)
+    yield Office(database, keys, Registry(database, keys), tmp_path)
+    database.close()
+
+
+@pytest.fixture
+def definition() -> Callable[..., dict[str, Any]]:
+    return type_definition
