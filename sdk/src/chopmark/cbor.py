@@ -297,7 +297,7 @@ def _head(major: int, argument: int) -> bytes:
     """Write a first byte with its argument in the fewest bytes."""
     initial = major << 5
     if argument < 24:
-        return _SINGLE_BYTES[initial | argument]
+        return bytes((initial | argument,))
     if argument < 0x100:
         return bytes((initial | 24, argument))
     if argument < 0x10000:
@@ -309,7 +309,11 @@ def _head(major: int, argument: int) -> bytes:
     raise FormatError("an integer beyond 64 bits", where="CBOR")
 
 
-_SINGLE_BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
+# The heads that most items have, ready made.
+_INTEGERS: Final = {number: _head(0, number) if number >= 0 else _head(1, -1 - number) for number in range(-256, 256)}
+_BYTES_HEADS: Final = tuple(_head(2, size) for size in range(256))
+_TEXT_HEADS: Final = tuple(_head(3, size) for size in range(256))
+_first = itemgetter(0)
 
 
 def encode(value: Encodable) -> bytes:
@@ -321,7 +325,10 @@ def encode(value: Encodable) -> bytes:
         FormatError: the value, or a part of it, is outside the profile.
     """
     parts: list[bytes] = []
-    _write(value, parts.append, LIMITS.cbor_depth)
+    try:
+        _write(value, parts.append, LIMITS.cbor_depth)
+    except UnicodeEncodeError as error:
+        raise FormatError("text with a lone surrogate", where=f"CBOR, character {error.start} of the text") from None
     return b"".join(parts)
 
 
@@ -329,13 +336,15 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
     """Put the encoding of `value` piece by piece; `levels` is how many containers may still open."""
     kind = type(value)
     if kind is int:
-        put(_head(0, value) if value >= 0 else _head(1, -1 - value))
+        put(_INTEGERS[value] if -256 <= value < 256 else _integer(value))
     elif kind is bytes:
-        put(_head(2, len(value)))
+        size = len(value)
+        put(_BYTES_HEADS[size] if size < 256 else _head(2, size))
         put(value)
     elif kind is str:
-        raw = _utf8(value)
-        put(_head(3, len(raw)))
+        raw = value.encode()
+        size = len(raw)
+        put(_TEXT_HEADS[size] if size < 256 else _head(3, size))
         put(raw)
     elif kind is dict:
         _check_room(len(value), levels)
@@ -362,7 +371,8 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
         _write(_plain(value), put, levels)
 
 
-_first = itemgetter(0)
+def _integer(value: int) -> bytes:
+    return _head(0, value) if value >= 0 else _head(1, -1 - value)
 
 
 def _plain(value: object) -> Encodable:
@@ -380,25 +390,18 @@ def _key(key: object) -> bytes:
     """Write a map key."""
     kind = type(key)
     if kind is int or (isinstance(key, int) and kind is not bool):
-        number = cast("int", key)
+        number = int(cast("int", key))
         if number == 59:
             raise FormatError("key 59 is forbidden: readers confuse it with simple value 59", where="CBOR")
-        return _head(0, int(number)) if number >= 0 else _head(1, -1 - number)
+        return _INTEGERS[number] if -256 <= number < 256 else _integer(number)
     if isinstance(key, str):
-        raw = _utf8(key)
+        raw = key.encode()
         if len(raw) > _TEXT_KEY_SIZE:
             raise FormatError(f"a text key above {_TEXT_KEY_SIZE} bytes", where="CBOR")
-        return _head(3, len(raw)) + raw
+        return _TEXT_HEADS[len(raw)] + raw
     if key is REDACTED:
         return _REDACTED_KEY
     raise FormatError(f"a map key of type {kind.__name__} is not in the profile", where="CBOR")
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise FormatError("text with a lone surrogate", where=f"CBOR, character {error.start}") from None
 
 
 def _check_room(count: int, levels: int) -> None:
