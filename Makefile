@@ -30,8 +30,12 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: setup
+bench: setup bench/peers/.venv/.synced
 	.venv/bin/python -m bench
 
+bench/peers/.venv/.synced: $(UV) bench/peers/uv.lock bench/peers/pyproject.toml
+	$(UV) sync --frozen --project bench/peers
+	@touch $@
+
 clean:
-	rm -rf .venv .uv demo-output dist
+	rm -rf .venv .uv bench/peers/.venv demo-output dist

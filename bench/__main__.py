@@ -1,0 +1,66 @@
+"""Run every measurement and write `bench/RESULTS.md`: `make bench`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import codecs, qr, startup, verify
+from bench.machine import STEAL_LIMIT, ProcessorTime, describe
+from bench.report import Group, Table
+from bench.samples import make_samples
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def main() -> int:
+    """Run, report, and answer 0: a target that is not reached is a line of the report, not an error."""
+    before = ProcessorTime.now()
+    groups: list[Group] = []
+    with tempfile.TemporaryDirectory() as folder:
+        samples = make_samples(Path(folder))
+        measurements: tuple[tuple[str, Callable[[], Group]], ...] = (
+            ("verification", lambda: verify.measure(samples)),
+            ("codecs", codecs.measure),
+            ("starting", lambda: startup.measure(samples)),
+            ("QR codes", lambda: qr.measure(samples)),
+        )
+        for name, measure in measurements:
+            started = time.monotonic()
+            groups.append(measure())
+            sys.stdout.write(f"{name}: {time.monotonic() - started:.0f} s\n")
+            sys.stdout.flush()
+    text = "\n".join([_head(before), *(group.markdown() for group in groups)])
+    RESULTS.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"\n{text}")
+    return 0
+
+
+def _head(before: ProcessorTime) -> str:
+    after = ProcessorTime.now()
+    steal, busy = after.steal_since(before), after.busy_since(before)
+    table = Table(("this run", ""))
+    table.add("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    for name, value in describe():
+        table.add(name, value)
+    table.add("processors busy, by this run and others", "unknown" if busy is None else f"{100 * busy:.0f} %")
+    table.add("stolen by the hypervisor", "unknown" if steal is None else f"{100 * steal:.2f} %")
+    lines = [
+        "# Results of `make bench`",
+        (
+            "Written by `python -m bench`; every figure is from the run described here. What a row is measured against "
+            "took turns with it in the same run; a ratio is the median over the turns."
+        ),
+        table.markdown().rstrip("\n"),
+    ]
+    if steal is not None and steal > STEAL_LIMIT:
+        lines.append(f"**Marked: more than {100 * STEAL_LIMIT:.0f} % of the time was stolen. Only the ratios count.**")
+    return "\n\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
