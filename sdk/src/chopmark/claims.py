@@ -24,6 +24,7 @@ the fields map one for each redacted field; nowhere else, and in no bearer crede
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -65,6 +66,9 @@ LATEST: Final = 253_402_300_799
 TEXT_LENGTH: Final = 200
 """Characters of a licence number or a purpose."""
 _URI_LENGTH: Final = 512
+_IDENTIFIER_LENGTH: Final = 81
+"""Characters of the longest `vct`: region, `/`, 64 of the type code, `@`, nine digits."""
+_LICENCE_TYPE: Final = re.compile(rf"(?:{ISSUER.pattern})@[1-9][0-9]{{0,8}}", re.ASCII)
 _STATUS_INDEXES: Final = 2**32
 _SCALARS: Final = frozenset({int, str, bytes, bool})
 _NO_FIELDS: Final[Mapping[int, Value]] = {}
@@ -238,24 +242,25 @@ def read_claims(payload: Value, kind: Kind) -> ReadClaims:
     return ReadClaims(claims, redacted_claims, redacted_fields, tuple(unknown))
 
 
-@lru_cache(maxsize=1024)
 def is_issuer(text: str) -> bool:
     """Whether `text` has the form of an issuer id: `<region>/<organisation code>`."""
+    return len(text) <= _IDENTIFIER_LENGTH and _is_issuer(text)
+
+
+def is_licence_type(text: str) -> bool:
+    """Whether `text` has the form of a `vct`: `<region>/<type code>@<schema version from 1>`."""
+    return len(text) <= _IDENTIFIER_LENGTH and _is_licence_type(text)
+
+
+# Few issuers and types make most licences. Only short texts get here, so strangers cannot fill the memory.
+@lru_cache(maxsize=1024)
+def _is_issuer(text: str) -> bool:
     return ISSUER.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)
-def is_licence_type(text: str) -> bool:
-    """Whether `text` has the form of a `vct`: `<region>/<type code>@<schema version from 1>`."""
-    identifier, at_sign, version = text.partition("@")
-    return (
-        bool(at_sign)
-        and ISSUER.fullmatch(identifier) is not None
-        and 0 < len(version) <= 9
-        and version.isascii()
-        and version.isdigit()
-        and version[0] != "0"
-    )
+def _is_licence_type(text: str) -> bool:
+    return _LICENCE_TYPE.fullmatch(text) is not None
 
 
 def read_licence_number(value: object, *, where: str) -> str:
