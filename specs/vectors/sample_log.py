@@ -95,7 +95,7 @@ class SampleLog:
     @property
     def landmark_file(self) -> LandmarkFile:
         """The landmark file as it stands."""
-        return LandmarkFile(self.number, tuple(self.records))
+        return LandmarkFile.empty(self.number).with_records(self.records)
 
     def landmark_proof(self, index: int) -> LandmarkProof:
         """The path of one entry to its landmark."""

@@ -352,7 +352,7 @@ class Verifier:
         if witnessed is None or log is None:
             return Check(7, _UNKNOWN, "time_of_logging_unknown")
         earliest = witnessed - BOUNDARY_GRACE
-        if not _covers(log.valid_from, log.valid_until, witnessed, earliest):
+        if not _covers(log.not_before, log.not_after, witnessed, earliest):
             return Check(7, _FAIL, "log_outside_window")
         issuer = bundle.issuer(claims.issuer)
         if issuer is None:
@@ -363,12 +363,14 @@ class Verifier:
         if not _covers(key.not_before, key.not_after, witnessed, earliest):
             return Check(7, _FAIL, "key_outside_window")
         # A size cannot be backdated, so it alone decides what a revoked key's entries are still worth.
-        if key.revoked is not None and inspection.log_index >= key.revoked.trusted_size(log.origin):
-            return Check(7, _FAIL, f"key_{key.revoked.reason}")
+        if key.revoked is not None:
+            trusted = key.revoked.trusted_size(log.origin)
+            if trusted is None or inspection.log_index >= trusted:
+                return Check(7, _FAIL, f"key_{key.revoked.reason}")
         if inspection.licence_type is None:
             return _absent_from_bundle(7, bundle, credential, "type_unknown", {"type": claims.licence_type})
         if not any(
-            _covers(grant.valid_from, grant.valid_until, witnessed, earliest)
+            _covers(grant.not_before, grant.not_after, witnessed, earliest)
             for grant in bundle.grants(claims.issuer, inspection.licence_type.id)
         ):
             return _absent_from_bundle(7, bundle, credential, "not_granted")
@@ -551,7 +553,8 @@ def _validity(inspection: _Inspection) -> Check:
         return Check(8, _FAIL, "signed_in_future")
     if claims.not_before is not None and at < claims.not_before:
         return Check(8, _FAIL, "not_yet_valid", {"date": time_encode(claims.not_before)})
-    if claims.expires is not None and at >= claims.expires:
+    presented = inspection.presentation.issued_at if inspection.presentation is not None else at
+    if claims.expires is not None and max(at, presented) >= claims.expires:
         return Check(8, _FAIL, "expired", {"date": time_encode(claims.expires)})
     usage = claims.usage
     if usage is not None and usage.until is not None and at >= usage.until:
