@@ -129,8 +129,8 @@ class Verdict:
         )
 
     def licence_number(self) -> str | None:
-        """The licence number, if it is in clear or disclosed."""
-        if self.credential is None:
+        """The licence number, if it is in clear or rightly disclosed."""
+        if self.credential is None or self.checks[5].result is Result.FAIL:
             return None
         return self.credential.disclosed_licence_number()
 
