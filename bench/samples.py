@@ -10,11 +10,13 @@ from chopmark.challenge import Challenge, create_challenge
 from chopmark.credential import Credential, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.keys import PublicKey
-from chopmark.merkle import leaf_hash
+from chopmark.landmark import LandmarkRecord
+from chopmark.merkle import leaf_hash, subtree_root
 from chopmark.presentation import Presentation, present
 from chopmark.trust_store import TrustStore
 
 from specs.vectors.sample_world import (
+    DAY,
     INSPECTOR,
     NOW,
     SELECTIVE,
@@ -62,7 +64,7 @@ class LoggedCredential:
 class Samples:
     """A trust store on disk with the root that it is pinned to, credentials, and presentations of each for `NOW`.
 
-    `bearer` are food business licences; `bound` are practitioner certificates of as many holders, with three fields
+    `bearer` are food business licences; `bound` are constructor registrations of as many holders, with three fields
     redacted; `presentations` shows each, all fields disclosed, without a challenge.
     """
 
@@ -82,21 +84,21 @@ def make_samples(folder: Path) -> Samples:
     world = make_world(filler=LOG_SIZE - 1 - 2 * COUNT - 2)
     bearer = [world.issue(world.claims("food", index=number)) for number in range(COUNT)]
     bound = [
-        world.issue(world.claims("transport", index=number, holder_key=holder.public_key))
+        world.issue(world.claims("constructor", index=number, holder_key=holder.public_key))
         for number, holder in enumerate(holders)
     ]
-    constructor = world.issue(world.claims("constructor", index=COUNT, holder_key=holders[0].public_key))
+    transport = world.issue(world.claims("transport", index=COUNT, holder_key=holders[0].public_key))
     paper = world.issue(
         world.claims(
-            "transport",
+            "constructor",
             index=COUNT + 1,
             holder_key=None,
             credential_id=world.random(16),
             usage=Usage(None, None, None, "paper"),
         )
     )
-    logged = world.logged(*bearer, *bound, constructor, paper)
-    bearer, bound, (constructor, paper) = logged[:COUNT], logged[COUNT : 2 * COUNT], logged[2 * COUNT :]
+    logged = _logged(world, [*bearer, *bound, transport, paper])
+    bearer, bound, (transport, paper) = logged[:COUNT], logged[COUNT : 2 * COUNT], logged[2 * COUNT :]
     store = world.store(folder / "trust")
     root_file = folder / "root-1.note"
     root_file.write_bytes(world.home.root_epoch)
@@ -110,17 +112,16 @@ def make_samples(folder: Path) -> Samples:
     )
     answered = [
         present(credential, holders[0], at=NOW, challenge=_challenge(world, credential), disclose=SELECTIVE)
-        for credential in (bound[0], constructor)
+        for credential in (bound[0], transport)
     ]
     codes = (
         ("food business licence", False, bearer[0].encode()),
-        ("practitioner certificate on paper", False, paper.encode()),
-        ("practitioner certificate, copied without its holder's key", False, bound[0].disclosing(()).encode()),
-        ("practitioner certificate, nothing disclosed", True, present(bound[0], holders[0], at=NOW).encode()),
-        ("practitioner certificate, all disclosed", True, presentations[0].encode()),
-        ("practitioner certificate, all disclosed, challenge answered", True, answered[0].encode()),
-        ("constructor registration, nothing disclosed", True, present(constructor, holders[0], at=NOW).encode()),
-        ("constructor registration, all disclosed, challenge answered", True, answered[1].encode()),
+        ("constructor registration on paper", False, paper.encode()),
+        ("constructor registration, copied without its holder's key", False, bound[0].disclosing(()).encode()),
+        ("constructor registration, nothing disclosed", True, present(bound[0], holders[0], at=NOW).encode()),
+        ("constructor registration, all disclosed", True, presentations[0].encode()),
+        ("constructor registration, all disclosed, challenge answered", True, answered[0].encode()),
+        ("practitioner certificate, all disclosed, challenge answered", True, answered[1].encode()),
     )
     return Samples(
         store.folder,
@@ -131,6 +132,23 @@ def make_samples(folder: Path) -> Samples:
         presentations,
         tuple((name, key_bound, qr_text.encode(data)) for name, key_bound, data in codes),
     )
+
+
+def _logged(world: SampleWorld, credentials: list[Credential]) -> list[Credential]:
+    """Log credentials and attach their paths to one landmark over all 1,024 entries.
+
+    A log that ends its intervals by the rules covers them with two subtrees, so that its paths have nine hashes at
+    most; the format allows ten.
+    """
+    log = world.peer.log
+    indexes = world.log(*credentials)
+    root = subtree_root(0, LOG_SIZE, log.read)
+    log.records.append(LandmarkRecord(0, LOG_SIZE, root, LOG_SIZE, NOW - 10 * DAY))
+    log.landmark_size = log.size
+    return [
+        credential.with_landmark_proof(log.landmark_proof(index))
+        for credential, index in zip(credentials, indexes, strict=True)
+    ]
 
 
 def _challenge(world: SampleWorld, credential: Credential) -> Challenge:
