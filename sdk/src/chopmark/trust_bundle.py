@@ -17,7 +17,7 @@ What must hold within a bundle, and from one to the next, stands in `bundle_rule
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -127,9 +127,20 @@ class TrustBundle:
             TrustError: of another region or root epoch.
             SignatureError: too few root keys signed.
         """
+        return cls.parse_with(data, lambda *_: roots)
+
+    @classmethod
+    def parse_with(cls, data: bytes, roots_of: Callable[[str, int], Roots]) -> TrustBundle:
+        """Read a signed bundle whose region is not known beforehand; errors as `parse`.
+
+        Args:
+            data: the note.
+            roots_of: gives the verified roots of a region (by its code) in an epoch, or raises.
+        """
         note = Note.parse(data)
         contents = BundleContents.parse(note.text)
         where = f"bundle {contents.seq} of {contents.region}"
+        roots = roots_of(contents.region, contents.epoch)
         if contents.region != roots.region:
             raise TrustError(f"it is not of the region {roots.region}", where=where)
         if contents.epoch != roots.epoch:
