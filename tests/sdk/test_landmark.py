@@ -106,7 +106,7 @@ def test_an_append_keeps_the_prefix() -> None:
         ({"end": 4}, "no subtree"),
         ({"start": 0, "end": 2048, "checkpoint_size": 2048}, "no subtree"),
         ({"start": 0, "end": 4}, "not above"),
-        ({"start": 8, "end": 9}, "no landmark"),
+        ({"start": 8, "end": 9, "checkpoint_size": 9}, "no landmark"),
         ({"checkpoint_size": 6}, "beyond its checkpoint"),
         ({"checkpoint_size": 2**63}, "above"),
         ({"witnessed_time": 2**63}, "above"),
@@ -226,6 +226,13 @@ def test_a_path_for_another_entry_index_or_landmark_is_refused() -> None:
     ):
         with pytest.raises(ProofError):
             changed.verify(leaf, record)
+
+
+def test_a_landmark_of_the_same_hash_but_another_interval_is_refused() -> None:
+    record = LandmarkRecord(0, 8, LEVELS[3][0], 16, 0)
+    for other in (replace(record, end=9), replace(record, start=8, end=16)):
+        with pytest.raises(ProofError, match="is not its landmark"):
+            proof_of(3, record).verify(LEVELS[0][3], other)
 
 
 @settings(max_examples=200)

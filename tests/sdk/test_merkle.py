@@ -386,3 +386,10 @@ def test_equal_sizes_are_consistent_only_with_equal_roots_and_no_proof() -> None
     for root2, proof in ((two, []), (one, [one])):
         with pytest.raises(ProofError):
             merkle.verify_consistency(size1=5, size2=5, root1=one, root2=root2, proof=proof)
+
+
+def test_roots_of_equal_sizes_are_compared_as_they_are() -> None:
+    # Nothing is hashed here, so that their length is not looked at: as transparency-dev/merkle has it.
+    merkle.verify_consistency(size1=5, size2=5, root1=b"short", root2=b"short", proof=[])
+    with pytest.raises(ProofError):
+        merkle.verify_consistency(size1=5, size2=6, root1=b"short", root2=b"short", proof=[b"p" * 32])

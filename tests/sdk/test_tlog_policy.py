@@ -70,6 +70,12 @@ def test_one_witness_that_cosigns_twice_counts_once() -> None:
         TWO_OF_THREE.check(signed)
 
 
+def test_of_several_cosignatures_by_one_witness_the_earliest_counts() -> None:
+    for first, second in ((30, 10), (10, 30)):
+        signed = cosigned({1: first, 2: 5}).with_signature(witness(1).cosign(CHECKPOINT, NOW + second))
+        assert TWO_OF_THREE.check(signed).times == (NOW + 5, NOW + 10)
+
+
 def test_without_a_signature_of_its_log_a_checkpoint_is_refused() -> None:
     lines = [witness(number).cosign(CHECKPOINT, NOW) for number in (1, 2, 3)]
     by_other = sign_note(CHECKPOINT.body(), [OTHER_LOG]).with_signature(*lines)
