@@ -55,10 +55,6 @@ def test_the_tiles_handed_out_are_those_of_the_specification(batches: list[int])
     assert stored == expected
 
 
-def test_a_tree_of_70000_has_the_edge_that_the_specification_gives() -> None:
-    assert tree.edge_tiles(70_000) == [(0, 273, 112), (1, 1, 17), (2, 0, 1)]
-
-
 def test_a_tree_of_256_has_a_full_tile_and_one_hash_above_it() -> None:
     edge, runs = tree.append(tree.EMPTY_EDGE, leaves(256))
     assert [(run.level, run.index, len(run.hashes) // 32) for run in runs] == [(0, 0, 256), (1, 0, 1)]

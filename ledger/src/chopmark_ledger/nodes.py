@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from chopmark.errors import ProofError
+from chopmark.tiles import TILE_HEIGHT
 
 from chopmark_ledger.tree import tile_nodes
 
-_TILE_HEIGHT = 8
 _KEPT_TILES = 256
 """With all its nodes a tile takes some 30 KiB."""
 
@@ -66,6 +66,6 @@ class NodeReader:
 
 
 def _place(level: int, index: int) -> tuple[tuple[int, int], int, int]:
-    tile_level, height = divmod(level, _TILE_HEIGHT)
-    tile_index = index >> (_TILE_HEIGHT - height)
-    return (tile_level, tile_index), height, index - (tile_index << (_TILE_HEIGHT - height))
+    tile_level, height = divmod(level, TILE_HEIGHT)
+    tile_index = index >> (TILE_HEIGHT - height)
+    return (tile_level, tile_index), height, index - (tile_index << (TILE_HEIGHT - height))

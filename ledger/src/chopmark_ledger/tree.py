@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from chopmark.merkle import HASH_SIZE, fold_nodes
+from chopmark.tiles import TILE_HEIGHT, TILE_WIDTH, partial_tiles
 
-TILE_WIDTH = 256
 TILE_SIZE = TILE_WIDTH * HASH_SIZE
-_TILE_HEIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,8 @@ def append(edge: TreeEdge, leaf_hashes: Sequence[bytes]) -> tuple[TreeEdge, list
     first = edge.size  # the index, at this level, of the first of the new nodes
     nodes = list(leaf_hashes)
     while nodes:
-        if level % _TILE_HEIGHT == 0:
-            _into_tiles(level // _TILE_HEIGHT, first, nodes, partials, tiles)
+        if level % TILE_HEIGHT == 0:
+            _into_tiles(level // TILE_HEIGHT, first, nodes, partials, tiles)
         if first & 1:
             nodes.insert(0, peaks.pop(level))
             first -= 1
@@ -89,24 +88,13 @@ def _into_tiles(
         partials[tile_level] = tiles[-1].hashes
 
 
-def edge_tiles(size: int) -> list[tuple[int, int, int]]:
-    """Name the partial tiles of a tree: (level, index, number of hashes), the lowest first."""
-    edge = []
-    level = 0
-    while size:
-        if size % TILE_WIDTH:
-            edge.append((level, size // TILE_WIDTH, size % TILE_WIDTH))
-        size //= TILE_WIDTH
-        level += 1
-    return edge
-
-
 def edge_from_tiles(size: int, partials: Mapping[int, bytes]) -> TreeEdge:
-    """Rebuild an edge from the partial tiles that `edge_tiles` names; they have exactly the widths named there."""
+    """Rebuild an edge from its partial tiles, by level; they are those of `partial_tiles(size)`, of that width."""
     peaks: dict[int, bytes] = {}
-    for tile_level, _, width in edge_tiles(size):
-        row = [partials[tile_level][i : i + HASH_SIZE] for i in range(0, width * HASH_SIZE, HASH_SIZE)]
-        level = tile_level * _TILE_HEIGHT
+    for tile in partial_tiles(size):
+        tile_level = tile.level or 0
+        row = [partials[tile_level][i : i + HASH_SIZE] for i in range(0, tile.width * HASH_SIZE, HASH_SIZE)]
+        level = tile_level * TILE_HEIGHT
         while row:
             if len(row) & 1:
                 peaks[level] = row.pop()

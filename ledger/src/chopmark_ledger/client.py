@@ -1,0 +1,288 @@
+"""The ledger as its clients see it; the only module of this package, with `errors`, that the issuer imports.
+
+    ledger = open_ledger(folder, key=key, witnesses=[open_witness(other, passphrase, clock=clock)],
+                         policy_text=policy, clock=clock)
+    indexes = ledger.submit(Client("registry", frozenset({"CN-GD/1144…"})), 7, [entry.encode() for entry in entries])
+    ledger.publish()
+    proof = ledger.tlog_proof(indexes[0])
+
+Here the log runs in this process: one writer, the folder locked until `close`. `<folder>/public` holds what everybody
+may fetch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from chopmark import key_file
+from chopmark.keys import Signer
+from chopmark.landmark import LandmarkProof, LandmarkRecord
+from chopmark.note import NoteSigner
+from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
+
+from chopmark_ledger import prover, witness_folder
+from chopmark_ledger.batch import Client
+from chopmark_ledger.landmark_check import VouchedLandmarks, recompute_landmarks
+from chopmark_ledger.landmarks import Landmarks
+from chopmark_ledger.log import DEFAULT_SETTINGS, Log, LogSettings
+from chopmark_ledger.publisher import Publisher, WitnessClient
+from chopmark_ledger.witness import Witness, WitnessAnswer
+
+__all__ = [
+    "Client",
+    "LedgerClient",
+    "LocalLedger",
+    "LocalWitness",
+    "LogSettings",
+    "VouchedLandmarks",
+    "WitnessAnswer",
+    "WitnessClient",
+    "add_log_to_witness",
+    "create_ledger",
+    "init_witness",
+    "log_vkey",
+    "open_ledger",
+    "open_witness",
+    "recompute_landmarks",
+    "witness_vkey",
+]
+
+Clock = Callable[[], int]
+"""Answers the time in POSIX seconds."""
+
+
+def system_clock() -> int:
+    """The time of this machine, in POSIX seconds."""
+    return int(time.time())
+
+
+class LedgerClient(Protocol):
+    """A log, wherever it runs."""
+
+    @property
+    def origin(self) -> str:
+        """The origin of its checkpoints."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Its number within the region."""
+        ...
+
+    @property
+    def vkey(self) -> str:
+        """The key it signs with."""
+        ...
+
+    def submit(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
+        """Append a batch durably; answers the index of each entry, in the order sent. The same batch sent again gets
+        the same answer; see `chopmark_ledger.log.Log.append` for what it raises."""
+        ...
+
+    def publish(self, now: int | None = None) -> WitnessedCheckpoint:
+        """Publish what is committed, with a quorum of cosignatures, then end the landmark intervals that are due."""
+        ...
+
+    def checkpoint(self) -> bytes | None:
+        """The published checkpoint with its cosignatures, None before the first."""
+        ...
+
+    def tlog_proof(self, index: int) -> bytes:
+        """The tlog-proof of a published entry."""
+        ...
+
+    def landmark_now(self, now: int | None = None) -> tuple[LandmarkRecord, ...]:
+        """Publish, and end the present landmark interval at once; answers the records that were added."""
+        ...
+
+    def landmark_file(self) -> bytes:
+        """The landmark file."""
+        ...
+
+    def landmark_proof(self, index: int) -> LandmarkProof | None:
+        """The landmark proof of an entry, None while no landmark covers it."""
+        ...
+
+
+class LocalWitness:
+    """A witness in this process, as a publisher reaches it."""
+
+    def __init__(self, witness: Witness, clock: Clock) -> None:
+        self._witness = witness
+        self._clock = clock
+
+    @property
+    def vkey(self) -> str:
+        """The key it cosigns with."""
+        return self._witness.vkey
+
+    def add_checkpoint(self, body: bytes) -> WitnessAnswer:
+        """Send an `add-checkpoint` request."""
+        return self._witness.add_checkpoint(body, self._clock())
+
+
+class LocalLedger:
+    """A log in this process, a `LedgerClient`; a context manager that closes it."""
+
+    def __init__(self, log: Log, witnesses: Sequence[WitnessClient], policy: TlogPolicy) -> None:
+        self._log = log
+        self._publisher = Publisher(log, witnesses, policy)
+        self._landmarks = Landmarks(log)
+
+    @property
+    def origin(self) -> str:
+        """The origin of the log's checkpoints."""
+        return self._log.identity.origin
+
+    @property
+    def number(self) -> int:
+        """The log's number within the region."""
+        return self._log.identity.number
+
+    @property
+    def vkey(self) -> str:
+        """The key the log signs with."""
+        return self._log.identity.vkey
+
+    @property
+    def public_folder(self) -> Path:
+        """The folder that everybody may fetch from."""
+        return self._log.public_folder.path
+
+    @property
+    def size(self) -> int:
+        """Committed entries."""
+        return self._log.size
+
+    def submit(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
+        """Append a batch durably; see `LedgerClient.submit`."""
+        return self._log.append(client, batch_number, entries)
+
+    def publish(self, now: int | None = None) -> WitnessedCheckpoint:
+        """Publish, then end the landmark intervals that are due; see `LedgerClient.publish`."""
+        witnessed = self._publisher.publish()
+        self._landmarks.end_due(now=self._log.clock() if now is None else now)
+        return witnessed
+
+    def checkpoint(self) -> bytes | None:
+        """The published checkpoint with its cosignatures, None before the first."""
+        publication = self._log.publication
+        return publication.note if publication else None
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Committed entries [start, end)."""
+        return self._log.entries(start, end)
+
+    def tlog_proof(self, index: int) -> bytes:
+        """The tlog-proof of a published entry; see `chopmark_ledger.prover.tlog_proof`."""
+        return prover.tlog_proof(self._log, index)
+
+    def consistency_proof(self, old_size: int) -> list[bytes]:
+        """The proof that the tree of `old_size` is the beginning of the published one."""
+        return prover.consistency_proof(self._log, old_size)
+
+    def landmark_now(self, now: int | None = None) -> tuple[LandmarkRecord, ...]:
+        """Publish, and end the present landmark interval at once; see `LedgerClient.landmark_now`."""
+        self._publisher.publish()
+        return self._landmarks.end_now(now=self._log.clock() if now is None else now)
+
+    def landmark_file(self) -> bytes:
+        """The landmark file."""
+        return self._landmarks.file.encode()
+
+    def landmark_proof(self, index: int) -> LandmarkProof | None:
+        """The landmark proof of an entry, None while no landmark covers it."""
+        return prover.landmark_proof(self._log, self._landmarks.file, index)
+
+    def close(self) -> None:
+        """Close the log and give its folder back."""
+        self._log.close()
+
+    def __enter__(self) -> LocalLedger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def log_vkey(origin: str, key: Signer) -> str:
+    """The vkey of a log with this origin and key, for policies and witnesses, before the log exists.
+
+    Raises:
+        FormatError, KeyMaterialError: the origin is no key name, or the key not Ed25519.
+    """
+    return NoteSigner(origin, key).vkey
+
+
+def create_ledger(
+    folder: Path,
+    *,
+    origin: str,
+    number: int,
+    key: Signer,
+    clock: Clock = system_clock,
+    random: Callable[[int], bytes] = os.urandom,
+) -> None:
+    """Begin a log in `folder`, with its genesis entry; `open_ledger` opens it.
+
+    Raises: as `chopmark_ledger.log.Log.create`.
+    """
+    Log.create(folder, origin=origin, number=number, key=key, clock=clock, random=random).close()
+
+
+def open_ledger(
+    folder: Path,
+    *,
+    key: Signer,
+    witnesses: Sequence[WitnessClient],
+    policy_text: str,
+    clock: Clock = system_clock,
+    random: Callable[[int], bytes] = os.urandom,
+    settings: LogSettings = DEFAULT_SETTINGS,
+) -> LocalLedger:
+    """Open the log in `folder` for this process alone.
+
+    Args:
+        folder: its data folder.
+        key: the log's signing key.
+        witnesses: whom to ask for cosignatures.
+        policy_text: the tlog-policy that a checkpoint must satisfy to be published.
+        clock: answers the time in POSIX seconds.
+        random: answers that many random bytes; shuffles batches.
+        settings: what an operator may set.
+
+    Raises: as `chopmark_ledger.log.Log.open`; FormatError for a policy that is none.
+    """
+    policy = TlogPolicy.parse(policy_text)
+    log = Log.open(folder, key=key, clock=clock, random=random, settings=settings)
+    try:
+        return LocalLedger(log, witnesses, policy)
+    except BaseException:
+        log.close()
+        raise
+
+
+def init_witness(
+    folder: Path, *, name: str, passphrase: bytes, cost: key_file.ScryptCost = key_file.DEFAULT_COST
+) -> str:
+    """Make a witness with a new key in `folder`; answers its vkey. See `chopmark_ledger.witness_folder`."""
+    return witness_folder.init_witness(folder, name, passphrase, cost=cost)
+
+
+def add_log_to_witness(folder: Path, vkey: str) -> None:
+    """Let the witness in `folder` cosign for the log with this vkey; adding it twice is harmless."""
+    witness_folder.add_log(folder, vkey)
+
+
+def witness_vkey(folder: Path) -> str:
+    """The vkey of the witness in `folder`; no passphrase is needed."""
+    return witness_folder.witness_vkey(folder)
+
+
+def open_witness(folder: Path, passphrase: bytes, *, clock: Clock = system_clock) -> LocalWitness:
+    """Open the witness in `folder` with its key; several processes may do so at once."""
+    return LocalWitness(witness_folder.open_witness(folder, passphrase), clock)

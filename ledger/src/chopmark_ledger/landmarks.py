@@ -1,0 +1,144 @@
+"""Landmarks: which subtrees of the log verifiers are given beforehand, and the file they come in.
+
+Spec: `specs/landmark.md`; draft-ietf-plants-merkle-tree-certs, `find_subtrees`.
+
+An interval of the log begins where the last one ended. It ends
+
+    - at each multiple of 1,024, so that no path is longer than ten hashes;
+    - after 15 minutes (a setting) if it holds an entry of another kind than 4 and 5: else each vouching for a landmark
+      file would make the next landmark;
+    - when asked for.
+
+At most two subtrees cover it, and each becomes one record. Records are made only under a published checkpoint that a
+quorum cosigned, and carry its size and witnessed time. The database holds them first; the file follows from it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, fields
+
+from chopmark import merkle
+from chopmark.entries import LandmarkFileEntry, TrustBundleEntry, parse_entry
+from chopmark.landmark import SPAN_MAX, LandmarkFile, LandmarkRecord
+from chopmark.limits import LIMITS
+from sqlalchemy import insert, select, update
+
+from chopmark_ledger.errors import NotPublishedError, RestoredBackupError, TileConflictError
+from chopmark_ledger.log import Log, Publication
+from chopmark_ledger.models import LANDMARK, LEDGER
+from chopmark_ledger.public_folder import PublicFolder
+
+FILE_NAME = "landmarks"
+
+
+class Landmarks:
+    """The landmarks of one open log; `file` is the landmark file as the database has it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._mutex = threading.Lock()
+        columns = [LANDMARK.c[field.name] for field in fields(LandmarkRecord)]
+        with log.database.read() as connection:
+            rows = connection.execute(select(*columns).order_by(LANDMARK.c.position)).all()
+            self._interval_began: int = connection.execute(select(LEDGER.c.interval_began)).scalar_one()
+        self.file = LandmarkFile.empty(log.identity.number).with_records(LandmarkRecord(*row) for row in rows)
+
+    def end_due(self, *, now: int) -> tuple[LandmarkRecord, ...]:
+        """End the intervals that are due at `now` (POSIX seconds); answers the records that were added.
+
+        Where the witnessed time of the published checkpoint is before that of the last record, as after a witness's
+        clock was set back, intervals are left open until it has caught up.
+
+        Raises:
+            TileConflictError, RestoredBackupError: the landmark file that stands is not a beginning of ours.
+            StorageError: it cannot be written; the next call tries again.
+        """
+        with self._mutex:
+            publication = self._log.publication
+            if publication is None:
+                return ()
+            ends = _full_intervals(self.file.end, publication.size)
+            due = now - self._interval_began >= self._log.settings.landmark_interval
+            if not ends and due and _is_worth_a_landmark(self._log, self.file.end, publication.size):
+                ends.append(publication.size)
+            if self._witnessed_too_early(publication):
+                ends = []
+            return self._end(ends, publication, now)
+
+    def end_now(self, *, now: int) -> tuple[LandmarkRecord, ...]:
+        """End the present interval at the published size, whatever it holds; none if nothing is published since.
+
+        Raises:
+            NotPublishedError: nothing was ever published, or what was is witnessed before the last record.
+            TileConflictError, RestoredBackupError, StorageError: as `end_due`.
+        """
+        with self._mutex:
+            publication = self._log.publication
+            if publication is None:
+                raise NotPublishedError(
+                    "nothing is published yet", where=self._log.identity.origin, remedy="Publish first"
+                )
+            if self._witnessed_too_early(publication):
+                raise NotPublishedError(
+                    "the published checkpoint was witnessed before the last landmark",
+                    where=self._log.identity.origin,
+                    remedy="Look at the clocks of the witnesses, and publish again",
+                )
+            ends = _full_intervals(self.file.end, publication.size)
+            if publication.size > (ends[-1] if ends else self.file.end):
+                ends.append(publication.size)
+            return self._end(ends, publication, now)
+
+    def _witnessed_too_early(self, publication: Publication) -> bool:
+        return len(self.file) > 0 and publication.witnessed_time < self.file.records[-1].witnessed_time
+
+    def _end(self, ends: list[int], publication: Publication, now: int) -> tuple[LandmarkRecord, ...]:
+        records = []
+        begin = self.file.end
+        for end in ends:
+            for subtree in merkle.find_subtrees(begin, end):
+                if subtree[0] < subtree[1]:
+                    root = merkle.subtree_root(*subtree, self._log.read_nodes)
+                    records.append(LandmarkRecord(*subtree, root, publication.size, publication.witnessed_time))
+            begin = end
+        if records:
+            extended = self.file.with_records(records)
+            with self._log.database.write() as connection:
+                rows = [{"position": n, **asdict(record)} for n, record in enumerate(records, len(self.file))]
+                connection.execute(insert(LANDMARK), rows)
+                connection.execute(update(LEDGER).where(LEDGER.c.id == 1).values(interval_began=now))
+            self.file = extended
+            self._interval_began = now
+        _write_file(self._log.public_folder, self.file.encode())
+        return tuple(records)
+
+
+def _full_intervals(begin: int, size: int) -> list[int]:
+    return list(range((begin // SPAN_MAX + 1) * SPAN_MAX, size + 1, SPAN_MAX))
+
+
+def _is_worth_a_landmark(log: Log, start: int, end: int) -> bool:
+    return any(
+        not isinstance(parse_entry(data), TrustBundleEntry | LandmarkFileEntry) for data in log.entries(start, end)
+    )
+
+
+def _write_file(folder: PublicFolder, data: bytes) -> None:
+    """Bring the public file to what the database has; it only ever grows."""
+    where = str(folder.path / FILE_NAME)
+    standing = folder.read(FILE_NAME, max_size=LIMITS.landmark_file_size)
+    if standing is not None and not data.startswith(standing):
+        if standing.startswith(data):
+            raise RestoredBackupError(
+                "the published landmark file is longer than the database knows",
+                where=where,
+                remedy="The database was restored from a backup: bring the newest one",
+            )
+        raise TileConflictError(
+            "the published landmark file is not a beginning of this log's",
+            where=where,
+            remedy="Find out who wrote it, move it away, and publish again",
+        )
+    if standing != data:
+        folder.replace(FILE_NAME, data)

@@ -1,0 +1,493 @@
+"""The log: one writer, one transaction per batch, the database as the only truth.
+
+A data folder holds
+
+    lock          the exclusive lock, held as long as the log is open
+    ledger.db     entries, tiles, size and root, batches, the last publication, landmarks
+    staging/      files on their way into `public/`
+    public/       what everybody may fetch: `checkpoint`, `tile/…`, `landmarks`
+
+`append` commits entries, tiles, size and root in one transaction, guarded by the size and root it started from; a
+guard that finds other values stops the log. Nothing outside the database is read to decide what is signed: the
+publisher gets size and root from `Log.sign_committed`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chopmark import merkle
+from chopmark.checkpoint import Checkpoint
+from chopmark.entries import GenesisEntry
+from chopmark.errors import FormatError, ProofError, SignatureError
+from chopmark.keys import Signer
+from chopmark.landmark import LandmarkFile
+from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
+from chopmark.tiles import partial_tiles
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+
+from chopmark_ledger import durable, tree
+from chopmark_ledger.batch import MAX_NUMBER, Client, batch_digest, check_entries, shuffled
+from chopmark_ledger.database import Database
+from chopmark_ledger.errors import (
+    BackpressureError,
+    ConflictError,
+    FolderError,
+    ForkError,
+    LedgerDamagedError,
+    LogStoppedError,
+    RestoredBackupError,
+)
+from chopmark_ledger.lock import FolderLock
+from chopmark_ledger.models import BATCH, ENTRY, LEDGER, PUBLICATION, TILE
+from chopmark_ledger.nodes import NodeReader
+from chopmark_ledger.public_folder import PublicFolder
+
+_MAX_CLIENT_NAME = 200
+_TILES_PER_QUERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What an operator may set."""
+
+    max_unpublished: int = 500_000
+    """Entries that may be committed and not yet published before `append` answers with back-pressure."""
+    landmark_interval: int = 15 * 60
+    """Seconds after which an interval with entries is ended."""
+
+
+DEFAULT_SETTINGS = LogSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class LogIdentity:
+    """Who the log is: its origin, its number within the region, its suite, its vkey, and when it began."""
+
+    origin: str
+    number: int
+    suite: int
+    vkey: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The last checkpoint that was put into the public folder: `note` with its cosignatures, and its times."""
+
+    size: int
+    root: bytes
+    note: bytes
+    witnessed_time: int
+    published: int
+
+
+class Log:
+    """An open log. Make one with `Log.create` or `Log.open`, and close it; it is a context manager.
+
+    All methods may be called from several threads; appends happen one after the other.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: FolderLock,
+        database: Database,
+        *,
+        key: Signer | None,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        settings: LogSettings,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.clock = clock
+        self.database = database
+        self.public_folder = PublicFolder(folder / "public", folder / "staging")
+        self.read_nodes = NodeReader(self._load_tiles)
+        self._lock = lock
+        self._random = random
+        self._mutex = threading.RLock()
+        self._stopped_by: str | None = None
+        self.identity, self._edge, self._publication = self._load()
+        self._signer = None if key is None else NoteSigner(self.identity.origin, key)
+        if self._signer is not None and self._signer.vkey != self.identity.vkey:
+            raise FolderError(
+                f"the key is {self._signer.vkey}, the log was created with {self.identity.vkey}",
+                where=str(folder),
+                remedy="Open the log with its own key",
+            )
+        self.standing_checkpoint()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        origin: str,
+        number: int,
+        key: Signer,
+        clock: Callable[[], int],
+        suite: int = 1,
+        random: Callable[[int], bytes] = os.urandom,
+        settings: LogSettings = DEFAULT_SETTINGS,
+    ) -> Log:
+        """Begin a log in `folder`, with its genesis entry, and open it.
+
+        Raises:
+            FolderError: a log is there already.
+            FolderLockedError: another process is at work there.
+            FormatError, KeyMaterialError: the number is no u32, the origin no key name, or the key not Ed25519.
+            StorageError: the folder cannot be written.
+        """
+        LandmarkFile.empty(number)
+        signer = NoteSigner(origin, key)
+        created = clock()
+        genesis = GenesisEntry(origin, suite, created).encode()
+        edge, tiles = tree.append(tree.EMPTY_EDGE, [merkle.leaf_hash(genesis)])
+        durable.make_folder(folder)
+        with _locked_database(folder) as (lock, database):
+            with database.write() as connection:
+                if connection.execute(select(LEDGER.c.id)).first() is not None:
+                    raise FolderError("there is a log already", where=str(folder), remedy="Open it instead")
+                connection.execute(
+                    insert(LEDGER).values(
+                        id=1,
+                        origin=origin,
+                        number=number,
+                        suite=suite,
+                        vkey=signer.vkey,
+                        created=created,
+                        size=edge.size,
+                        root=edge.root,
+                        interval_began=created,
+                    )
+                )
+                connection.execute(insert(ENTRY), [{"index": 0, "data": genesis}])
+                _write_tiles(connection, tiles, 0)
+            return cls(folder, lock, database, key=key, clock=clock, random=random, settings=settings)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Callable[[], int],
+        key: Signer | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+        settings: LogSettings = DEFAULT_SETTINGS,
+    ) -> Log:
+        """Open the log in `folder`; without its key it takes entries and makes proofs, but publishes nothing.
+
+        Raises:
+            FolderError: no log is there, or the key is another one.
+            FolderLockedError: another process has it open.
+            LedgerDamagedError: the database contradicts itself.
+            RestoredBackupError, ForkError: the public folder holds a checkpoint of this log that the database does
+                not reach, or that does not belong to it.
+        """
+        if not (folder / "ledger.db").is_file():
+            raise FolderError("there is no log", where=str(folder), remedy="Create one first")
+        with _locked_database(folder) as (lock, database):
+            return cls(folder, lock, database, key=key, clock=clock, random=random, settings=settings)
+
+    def close(self) -> None:
+        """Close the database and give the folder back."""
+        self.database.close()
+        self._lock.release()
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """Committed entries."""
+        return self._edge.size
+
+    @property
+    def publication(self) -> Publication | None:
+        """What was published last, None before the first time."""
+        return self._publication
+
+    def append(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
+        """Take a batch of entries, durably; the same batch sent again gets the same answer.
+
+        Args:
+            client: who submits; the caller has authenticated it.
+            batch_number: the client's own number for this batch.
+            entries: 1 to 10,000 entries as bytes.
+
+        Returns:
+            The index of each entry in the log, in the order sent.
+
+        Raises:
+            BatchRefusedError: entries that are none, or that this client may not add; nothing was taken.
+            ConflictError: this client sent another body under this number.
+            BackpressureError: too much waits for publication.
+            LogStoppedError: the log stopped, now or before; open it again after looking at the reason.
+            LimitError, FormatError: a batch too large, or a client name or number that is none.
+        """
+        if not 1 <= len(client.name) <= _MAX_CLIENT_NAME:
+            raise FormatError(f"a client name has 1 to {_MAX_CLIENT_NAME} characters", where="client")
+        if type(batch_number) is not int or not 0 <= batch_number <= MAX_NUMBER:
+            raise FormatError(f"a batch number is between 0 and {MAX_NUMBER}", where="batch number")
+        digest = batch_digest(entries)
+        with self._mutex:
+            self._check_running()
+            known = self._known_batch(client.name, batch_number, digest)
+            if known is not None:
+                return known
+            check_entries(client, entries)
+            self._check_pressure(len(entries))
+            order = shuffled(len(entries), self._random)
+            edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entries[position]) for position in order])
+            first = self._edge.size
+            indexes = [0] * len(order)
+            for index, position in enumerate(order, first):
+                indexes[position] = index
+            with self._stopping_on_failure(), self.database.write() as connection:
+                self._move(connection, edge)
+                connection.execute(
+                    insert(ENTRY),
+                    [{"index": index, "data": entries[position]} for index, position in enumerate(order, first)],
+                )
+                _write_tiles(connection, tiles, first)
+                connection.execute(
+                    insert(BATCH).values(
+                        client=client.name,
+                        number=batch_number,
+                        digest=digest,
+                        first=first,
+                        places=struct.pack(f">{len(indexes)}H", *(index - first for index in indexes)),
+                        committed=self.clock(),
+                    )
+                )
+            self._edge = edge
+            return indexes
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Read committed entries [start, end).
+
+        Raises:
+            LedgerDamagedError: the database has lost one.
+        """
+        rows = select(ENTRY.c.data).where(ENTRY.c.index >= start, ENTRY.c.index < end).order_by(ENTRY.c.index)
+        with self.database.read() as connection:
+            found: list[bytes] = list(connection.scalars(rows))
+        if len(found) != max(end - start, 0):
+            raise LedgerDamagedError(f"the database has {len(found)} of the entries {start} to {end - 1}")
+        return found
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """Read the first `width` hashes of a tile.
+
+        Raises:
+            LedgerDamagedError: the database has lost them.
+        """
+        hashes = self._load_tiles([(level, index)]).get((level, index), b"")
+        if len(hashes) < width * merkle.HASH_SIZE:
+            raise LedgerDamagedError(f"the database has lost hashes of tile {index} at level {level}")
+        return hashes[: width * merkle.HASH_SIZE]
+
+    def sign_committed(self) -> tuple[Checkpoint, Note]:
+        """Sign the newest committed size and root, as the database has them.
+
+        This is the only signature the log's key makes.
+
+        Raises:
+            FolderError: the log was opened without its key.
+            LogStoppedError: the database says something else than this process committed.
+        """
+        with self._mutex:
+            self._check_running()
+            if self._signer is None:
+                raise FolderError("the log was opened without its key", where=str(self.folder))
+            with self.database.read() as connection:
+                row = connection.execute(select(LEDGER.c.size, LEDGER.c.root)).one()
+            if (row.size, row.root) != (self._edge.size, self._edge.root):
+                self._stopped_by = "somebody else changed the database"
+                self._check_running()
+            checkpoint = Checkpoint(self.identity.origin, row.size, row.root)
+            return checkpoint, sign_note(checkpoint.body(), [self._signer])
+
+    def standing_checkpoint(self) -> bytes | None:
+        """Read `public/checkpoint` if it is one that this log signed, and check it against the database.
+
+        The file is not trusted: one that is missing, unreadable as a note or not signed by this log counts as lost,
+        and the next publication replaces it.
+
+        Raises:
+            RestoredBackupError: it is larger than the database.
+            ForkError: it is of this size or smaller, and not the beginning of this log.
+        """
+        data = self.public_folder.read("checkpoint")
+        if data is None:
+            return None
+        try:
+            note = Note.parse(data)
+            note.verify([NoteVerifier.from_vkey(self.identity.vkey)])
+            standing = Checkpoint.parse(note.text)
+        except (FormatError, SignatureError):
+            return None
+        where = str(self.public_folder.path / "checkpoint")
+        if standing.origin != self.identity.origin:
+            return None
+        if standing.size > self._edge.size:
+            raise RestoredBackupError(
+                f"size {standing.size} was published, the database holds {self._edge.size}",
+                where=where,
+                remedy="The database was restored from a backup: bring the newest one, or freeze this log at the "
+                "published size and begin a new origin",
+            )
+        try:
+            root = merkle.root(standing.size, self.read_nodes)
+        except ProofError as error:
+            raise LedgerDamagedError(f"a tile is missing: {error}", where=str(self.folder)) from error
+        if root != standing.root:
+            raise ForkError(
+                f"the root published for size {standing.size} is not that of the database",
+                where=where,
+                remedy="Keep both as they are: this is two histories under one origin",
+            )
+        return data
+
+    def record_publication(self, publication: Publication) -> None:
+        """Note in the database what now stands durably in the public folder."""
+        values = {name: getattr(publication, name) for name in ("size", "root", "note", "witnessed_time", "published")}
+        with self._mutex, self._stopping_on_failure():
+            with self.database.write() as connection:
+                if connection.execute(update(PUBLICATION).where(PUBLICATION.c.id == 1).values(values)).rowcount == 0:
+                    connection.execute(insert(PUBLICATION).values(id=1, **values))
+            self._publication = publication
+
+    def _load(self) -> tuple[LogIdentity, tree.TreeEdge, Publication | None]:
+        where = str(self.folder)
+        with self.database.read() as connection:
+            row = connection.execute(select(LEDGER)).one_or_none()
+            published = connection.execute(select(PUBLICATION)).one_or_none()
+        if row is None:
+            raise FolderError("the log was never finished being created", where=where, remedy="Create it again")
+        widths = {(tile.level or 0, tile.index): tile.width for tile in partial_tiles(row.size)}
+        tiles = self._load_tiles(list(widths))
+        if any(len(tiles.get(tile, b"")) != width * merkle.HASH_SIZE for tile, width in widths.items()):
+            raise LedgerDamagedError("the tiles at the edge of the tree are not those of its size", where=where)
+        edge = tree.edge_from_tiles(row.size, {level: hashes for (level, _), hashes in tiles.items()})
+        if edge.root != row.root:
+            raise LedgerDamagedError("the tiles at the edge of the tree do not hash to its root", where=where)
+        identity = LogIdentity(row.origin, row.number, row.suite, row.vkey, row.created)
+        publication = None
+        if published is not None:
+            publication = Publication(
+                published.size, published.root, published.note, published.witnessed_time, published.published
+            )
+        return identity, edge, publication
+
+    def _known_batch(self, client: str, number: int, digest: bytes) -> list[int] | None:
+        with self.database.read() as connection:
+            row = connection.execute(select(BATCH).where(BATCH.c.client == client, BATCH.c.number == number)).first()
+        if row is None:
+            return None
+        if row.digest != digest:
+            raise ConflictError(
+                f"client {client} sent another body as batch {number}",
+                where=f"batch {number}",
+                remedy="Give the new entries a number of their own",
+            )
+        return [row.first + place for (place,) in struct.iter_unpack(">H", row.places)]
+
+    def _check_pressure(self, count: int) -> None:
+        unpublished = self._edge.size - (self._publication.size if self._publication else 0)
+        if unpublished + count > self.settings.max_unpublished:
+            raise BackpressureError(
+                f"{unpublished:,} entries wait for publication, the bound is {self.settings.max_unpublished:,}",
+                where=self.identity.origin,
+                remedy="Send the batch again once the log has published: a witness quorum may be missing",
+            )
+
+    def _move(self, connection: Connection, edge: tree.TreeEdge) -> None:
+        """Put the new size and root in the place of those that this process knows, or stop."""
+        moved = connection.execute(
+            update(LEDGER)
+            .where(LEDGER.c.id == 1, LEDGER.c.size == self._edge.size, LEDGER.c.root == self._edge.root)
+            .values(size=edge.size, root=edge.root)
+        )
+        if moved.rowcount != 1:
+            raise LogStoppedError(
+                "somebody else changed the database",
+                where=str(self.folder),
+                remedy="Find the second writer and end it, then open the log again",
+            )
+
+    def _check_running(self) -> None:
+        if self._stopped_by is not None:
+            raise LogStoppedError(
+                f"the log stopped: {self._stopped_by}",
+                where=str(self.folder),
+                remedy="Open it again once the reason is gone: what was acknowledged is kept",
+            )
+
+    @contextmanager
+    def _stopping_on_failure(self) -> Iterator[None]:
+        """After a commit that failed half-way, memory and disk may differ; only opening the log again settles it."""
+        try:
+            yield
+        except BaseException as error:
+            self._stopped_by = str(error) or type(error).__name__
+            raise
+
+    def _load_tiles(self, tiles: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        found: dict[tuple[int, int], bytes] = {}
+        with self.database.read() as connection:
+            for start in range(0, len(tiles), _TILES_PER_QUERY):
+                wanted = [
+                    and_(TILE.c.level == level, TILE.c.index == index)
+                    for level, index in tiles[start : start + _TILES_PER_QUERY]
+                ]
+                columns = select(TILE.c.level, TILE.c.index, TILE.c.hashes)
+                for level, index, hashes in connection.execute(columns.where(or_(*wanted))):
+                    found[level, index] = hashes
+        return found
+
+
+@contextmanager
+def _locked_database(folder: Path) -> Iterator[tuple[FolderLock, Database]]:
+    """Lock a folder and open its database; both are kept when the block ends well, closed when it raises."""
+    lock = FolderLock(folder)
+    try:
+        database = Database(folder / "ledger.db")
+        try:
+            yield lock, database
+        except BaseException:
+            database.close()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _write_tiles(connection: Connection, tiles: Sequence[tree.TileRun], old_size: int) -> None:
+    begun = {(tile.level or 0, tile.index) for tile in partial_tiles(old_size)}
+    rows = [{"tile_level": tile.level, "tile_index": tile.index, "hashes": tile.hashes} for tile in tiles]
+    continued = [row for row in rows if (row["tile_level"], row["tile_index"]) in begun]
+    new = [row for row in rows if (row["tile_level"], row["tile_index"]) not in begun]
+    if continued:
+        connection.execute(
+            update(TILE)
+            .where(TILE.c.level == bindparam("tile_level"), TILE.c.index == bindparam("tile_index"))
+            .values(hashes=bindparam("hashes")),
+            continued,
+        )
+    if new:
+        connection.execute(
+            insert(TILE).values(level=bindparam("tile_level"), index=bindparam("tile_index")),
+            new,
+        )

@@ -1,0 +1,115 @@
+"""The public folder of a log: static files that anybody may fetch, and that are not trusted when read back.
+
+    checkpoint                   replaced, never by a smaller one
+    tile/<L>/<N>[.p/<W>]         hash tiles, written once
+    tile/entries/<N>[.p/<W>]     entry bundles, written once
+    landmarks                    only ever grows
+
+Names are those of https://c2sp.org/tlog-tiles, relative to the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chopmark.limits import LIMITS
+
+from chopmark_ledger import durable
+from chopmark_ledger.errors import PublicationPoisonedError, TileConflictError
+
+_MAX_FILE_SIZE = 256 * (2 + LIMITS.entry_size)
+"""A full entry bundle of the largest entries; every other file is smaller, but for the landmark file."""
+
+
+class PublicFolder:
+    """Writes files durably; after a failed fsync it refuses all further work.
+
+    Args:
+        path: the folder that is served.
+        staging: a folder of the same file system, not served, emptied when the log is opened.
+    """
+
+    def __init__(self, path: Path, staging: Path) -> None:
+        self.path = path
+        self._staging = staging
+        self._unsynced = {path.parent}
+        self._poison: str | None = None
+        durable.make_folder(path)
+        durable.make_folder(staging)
+        durable.empty_folder(staging)
+
+    def read(self, name: str, *, max_size: int = _MAX_FILE_SIZE) -> bytes | None:
+        """Read a file, or None where there is none. What is read is not to be trusted.
+
+        Raises:
+            StorageError: it cannot be read, or is larger than `max_size`.
+        """
+        return durable.read_file(self.path / name, max_size=max_size)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file that never changes; `flush` has to follow.
+
+        It is written anew even where it stands already: an earlier process may have failed to make it durable.
+
+        Raises:
+            TileConflictError: other bytes stand there; they are left as they are.
+            PublicationPoisonedError: an fsync failed, now or before.
+            StorageError: it cannot be written; trying again later is safe.
+        """
+        with self._sound():
+            path = self.path / name
+            standing = durable.read_file(path, max_size=_MAX_FILE_SIZE)
+            if standing is not None and standing != data:
+                raise TileConflictError(
+                    "other bytes stand where this file of the log belongs",
+                    where=str(path),
+                    remedy="Find out who wrote them, move the file away, and publish again",
+                )
+            self._write(path, data)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file that may change, and make its name durable.
+
+        Raises:
+            PublicationPoisonedError: an fsync failed, now or before.
+            StorageError: it cannot be written; the old one stands.
+        """
+        with self._sound():
+            self._write(self.path / name, data)
+        self.flush()
+
+    def flush(self) -> None:
+        """Make the names of everything written durable.
+
+        Raises:
+            PublicationPoisonedError: an fsync failed, now or before.
+        """
+        with self._sound():
+            for folder in sorted(self._unsynced):
+                durable.sync_folder(folder)
+            self._unsynced.clear()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        durable.make_folder(path.parent)
+        durable.replace_file(path, data, staging=self._staging)
+        # All the way up: an earlier process may have made these folders and ended before it synced their names.
+        self._unsynced.update(each for each in path.parents if each.is_relative_to(self.path))
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        if self._poison is not None:
+            raise self._poisoned(self._poison)
+        try:
+            yield
+        except durable.SyncFailedError as error:
+            self._poison = str(error)
+            raise self._poisoned(self._poison) from error
+
+    def _poisoned(self, reason: str) -> PublicationPoisonedError:
+        return PublicationPoisonedError(
+            f"an fsync failed, so what the disk holds is unknown: {reason}",
+            where=str(self.path),
+            remedy="Check the disk, then open the log again: it writes everything since the last publication anew",
+        )
