@@ -132,6 +132,11 @@ def test_a_first_landmark_that_does_not_begin_at_zero_is_refused() -> None:
         LandmarkFile.empty(7).with_records(records([5])[1:])
 
 
+def test_an_empty_landmark_is_refused() -> None:
+    with pytest.raises(FormatError, match="no subtree"):
+        LandmarkFile.empty(7).with_records([LandmarkRecord(0, 0, b"h" * 32, 5, 0)])
+
+
 @pytest.mark.parametrize("cut", [0, 1, 15, 17, 16 + 63, 16 + 65])
 def test_a_cut_file_is_refused(cut: int) -> None:
     with pytest.raises(FormatError):
