@@ -152,7 +152,7 @@ def create_record(
         },
     }
     if with_fields and verdict.checks[4].result is Result.PASS and verdict.checks[5].result is Result.PASS:
-        claims["fields"] = {shown.name: _json_value(shown.value) for shown in verdict.fields()}
+        claims["fields"] = {shown.name: field_json(shown.value) for shown in verdict.fields()}
         number = verdict.licence_number()
         if number is not None:
             claims["licence_number"] = number
@@ -216,6 +216,19 @@ def read_unverified(text: str) -> UnverifiedRecord:
         raise FormatError("not exactly alg, kid and typ, each a text", where=where)
     kid = strict.hex_decode(header["kid"], where=where, size=8)
     return UnverifiedRecord(header["alg"], kid, _read(strict.json_decode(payload, where=_WHERE, max_size=RECORD_MAX)))
+
+
+def field_json(value: Value) -> Any:
+    """A field value as I-JSON: bytes as hexadecimal, integers beyond ±2^53 as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [field_json(element) for element in value]
+    if isinstance(value, dict):
+        return {str(key): field_json(element) for key, element in value.items()}
+    if type(value) is int and abs(value) >= 2**53:
+        return str(value)
+    return value
 
 
 def _read(claims: object) -> VerificationRecord:
@@ -297,19 +310,6 @@ def _without_licence_text(verdict: dict[str, Any]) -> dict[str, Any]:
                 "en": sentence("restricted_use", "en", nothing),
             }
     return verdict
-
-
-def _json_value(value: Value) -> Any:
-    """A field's value as I-JSON."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, list):
-        return [_json_value(element) for element in value]
-    if isinstance(value, dict):
-        return {str(key): _json_value(element) for key, element in value.items()}
-    if type(value) is int and abs(value) >= 2**53:
-        return str(value)
-    return value
 
 
 def _jws(public_key: PublicKey, signer: Signer | None) -> tuple[PyJWS, str]:
