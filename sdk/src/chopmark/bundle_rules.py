@@ -118,10 +118,10 @@ def _check_keys(contents: BundleContents, owners: _Owners) -> None:
     for position, key in enumerate(contents.keys):
         where = f"keys[{position}]"
         _of_region(key.issuer, contents.region, f"{where}.issuer")
-        _listed(key.issuer, issuers, "issuer", f"{where}.issuer")
+        _listed(key.issuer, issuers, "an issuer", f"{where}.issuer")
         owners.claim(key.public_key, where)
         for trusted in key.revoked.trusted if key.revoked is not None else ():
-            _listed(trusted.origin, origins, "log", f"{where}.revoked.trusted")
+            _listed(trusted.origin, origins, "a log", f"{where}.revoked.trusted")
 
 
 def _check_types_and_grants(contents: BundleContents) -> None:
@@ -134,8 +134,8 @@ def _check_types_and_grants(contents: BundleContents) -> None:
     for position, grant in enumerate(contents.grants):
         where = f"grants[{position}]"
         _of_region(grant.issuer, contents.region, f"{where}.issuer")
-        _listed(grant.issuer, issuers, "issuer", f"{where}.issuer")
-        _listed(grant.licence_type, types, "type", f"{where}.licence_type")
+        _listed(grant.issuer, issuers, "an issuer", f"{where}.issuer")
+        _listed(grant.licence_type, types, "a type", f"{where}.licence_type")
 
 
 def _check_status_lists(contents: BundleContents, roots: Roots) -> None:
@@ -149,7 +149,7 @@ def _check_status_lists(contents: BundleContents, roots: Roots) -> None:
                 f"{source.uri} is not of {contents.region}, whose host is {roots.host}", where=f"{where}.uri"
             )
         _of_region(source.issuer, contents.region, f"{where}.issuer")
-        _listed(source.issuer, issuers, "issuer", f"{where}.issuer")
+        _listed(source.issuer, issuers, "an issuer", f"{where}.issuer")
         for number, signer in enumerate(source.signers):
             if (source.issuer, signer.kid) not in status_keys:
                 raise FormatError(
@@ -172,7 +172,7 @@ def _of_region(identifier: str, region: str, where: str) -> None:
 
 def _listed(name: str, known: set[str], what: str, where: str) -> None:
     if name not in known:
-        raise FormatError(f"{name} is not a {what} of the bundle", where=where)
+        raise FormatError(f"{name} is not {what} of the bundle", where=where)
 
 
 def _grant_name(grant: Grant) -> Hashable:
