@@ -63,13 +63,11 @@ _SIGN1_TAG = 0xD2
 _ARRAY_OF_FOUR = 0x84
 _TEXT_KEY_SIZE = 255
 
-_SMALL_INTEGERS: Final[tuple[int | None, ...]] = tuple(
-    byte if byte < 0x18 else 0x1F - byte if 0x20 <= byte < 0x38 else None for byte in range(256)
+_SMALL_VALUES: Final[tuple[int | bool | None, ...]] = tuple(
+    byte if byte < 0x18 else 0x1F - byte if 0x20 <= byte < 0x38 else byte == 0xF5 if byte in {0xF4, 0xF5} else None
+    for byte in range(256)
 )
-"""What a first byte says when it is the whole integer, else None; serves for keys."""
-
-_SMALL_VALUES: Final[tuple[int | bool | None, ...]] = (*_SMALL_INTEGERS[:0xF4], False, True, *_SMALL_INTEGERS[0xF6:])
-"""The same with the booleans; serves for values."""
+"""What a first byte says when it is the whole value, else None."""
 
 _REFUSED_HEADS: Final = {
     0xF6: "null is not in the profile",
@@ -97,7 +95,8 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
     if size > max_size:
         raise LimitError(f"{size} bytes, above the limit of {max_size}", where=where)
     small_values = _SMALL_VALUES
-    small_integers = _SMALL_INTEGERS
+    frequent_keys = _FREQUENT_KEYS
+    key_sizes = _KEY_SIZES
     max_depth = LIMITS.cbor_depth
     max_items = LIMITS.cbor_items
     # One loop over all items. A container is put into its parent when it opens and filled afterwards, so that
@@ -117,12 +116,12 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
                 remaining -= 1
                 if previous is not None:
                     start = position
-                    key = small_integers[data[position]]
-                    if key is None:
-                        key, position = _read_key(data, position, where)
-                    else:
-                        position += 1
+                    position += key_sizes[data[position]]
                     encoded = data[start:position]
+                    key = frequent_keys.get(encoded)
+                    if key is None:
+                        key, position = _read_key(data, start, where)
+                        encoded = data[start:position]
                     if encoded <= previous:
                         raise _out_of_order(encoded, previous, start, where)
                     previous = encoded
@@ -134,11 +133,23 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
                     major = first >> 5
                     argument = first & 0x1F
                     if argument > 23:
+                        if major > 5:
+                            raise _refused(data, start, where)
                         if argument == 24:
                             argument = data[position]
                             position += 1
-                            if argument < 24 or major > 5:
+                            if argument < 24:
                                 raise _refused(data, start, where)
+                        elif argument == 25:
+                            argument = data[position] << 8 | data[position + 1]
+                            position += 2
+                            if argument < 0x100:
+                                raise _refused(data, start, where)
+                        elif argument == 26:
+                            argument = int.from_bytes(data[position : position + 4], "big")
+                            position += 4
+                            if argument < 0x10000:
+                                raise IndexError if position > size else _refused(data, start, where)
                         else:
                             argument, position = _read_argument(data, start, where)
                     if major == 3:
@@ -409,3 +420,15 @@ def _check_room(count: int, levels: int) -> None:
         raise LimitError(f"nested deeper than {LIMITS.cbor_depth}", where="CBOR")
     if count > LIMITS.cbor_items:
         raise LimitError(f"{count} elements, above {LIMITS.cbor_items}", where="CBOR")
+
+
+_FREQUENT_LABELS: Final = (65533, 65534, 65535, -65537, -65538, -65539, "status_list", "idx", "uri", "bits", "lst")
+_FREQUENT_KEYS: Final[dict[bytes, Key]] = {_key(key): key for key in (*range(-24, 24), *_FREQUENT_LABELS, REDACTED)}
+"""Keys that `decode` knows at sight, by their encodings; it reads any other in the same way, only slower."""
+_KEY_SIZES: Final = bytes(
+    {0x18: 2, 0x19: 3, 0x1A: 5, 0x38: 2, 0x39: 3, 0x3A: 5, 0xF8: 2}.get(
+        byte, 1 + byte % 0x20 if 0x60 <= byte < 0x78 else 1
+    )
+    for byte in range(256)
+)
+"""Bytes of a key that begins with this byte; 1 where it is none of the frequent ones."""
