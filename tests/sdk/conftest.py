@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable
+import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from chopmark import merkle
@@ -306,24 +307,25 @@ def world() -> World:
     return World()
 
 
+class Fault(Protocol):
+    """Break the n-th call of a function of `os`; tells how often it was called."""
+
+    def __call__(self, name: str, call: int, error: BaseException | None = None) -> list[int]: ...
+
+
 @pytest.fixture
-def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
-    """Make the n-th call of a function of `os` fail as on a full disk."""
-
-    def refuse(name: str, call: int) -> None:
-        import errno
-        import os
-
+def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
+    def arm(name: str, call: int, error: BaseException | None = None) -> list[int]:
         genuine = getattr(os, name)
-        calls = 0
+        calls = [0]
 
         def failing(*arguments: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == call:
-                raise OSError(errno.ENOSPC, "No space left on device")
+            calls[0] += 1
+            if calls[0] == call:
+                raise error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return genuine(*arguments, **options)
 
         monkeypatch.setattr(os, name, failing)
+        return calls
 
-    return refuse
+    return arm

@@ -45,7 +45,7 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: it cannot be written; the file is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         _make_folder(path.parent)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
@@ -87,7 +87,7 @@ def write_vouched(path: Path, data: bytes, proof: bytes) -> None:
     write_file(proof_path, proof)
     write_file(path, data)
     with suppress(OSError):
-        for other in path.parent.glob(f"{path.stem}.*{_PROOF_SUFFIX}"):
+        for other in path.parent.glob(f"{path.stem}.{'[0-9a-f]' * 16}{_PROOF_SUFFIX}"):
             if other != proof_path:
                 other.unlink()
 
