@@ -78,14 +78,15 @@ def to_json(recognised: Recognised, name: str) -> dict[str, Any]:
     return value
 
 
-def render(recognised: Recognised, language: Language, *, title: str) -> Panel:
-    """An object for people."""
+def render(recognised: Recognised, language: Language, *, title: str, standing: Text | None = None) -> Panel:
+    """An object for people; `standing` is how far it may be believed, not verified when left out."""
     kind = Text(KINDS[recognised.kind][0 if language == "zh" else 1], style="bold")
-    warning = Text(NOT_VERIFIED[language], style="yellow")
+    if standing is None:
+        standing = Text(NOT_VERIFIED[language], style="yellow")
     content = recognised.content
     if recognised.carried_by is not None:
         content = {**content, "carried_by": recognised.carried_by}
-    parts = [kind, warning, Text(""), _members(content, language)]
+    parts = [kind, standing, Text(""), _members(content, language)]
     return Panel(Group(*parts), title=Text(title), title_align="left")
 
 
