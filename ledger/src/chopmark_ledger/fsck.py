@@ -209,8 +209,11 @@ class _Walk:
         if below is None:
             return None if hashes is None else _tile_root(hashes)
         if expected is not None and _tile_root(below) != expected:
-            first, last = _span(level, index)
-            self._bad(path, f"nor do the entries {first} to {last} below it hash to what the tile above it says")
+            if level == 0:
+                self._bad(self._present_path(index, TILE_WIDTH), "nor does it hash to what the tile above its own says")
+            else:
+                first, last = _span(level, index)
+                self._bad(path, f"nor do the entries {first} to {last} below it hash to what the tile above it says")
             return expected
         if hashes is not None and hashes != below:
             self._bad(path, "does not match what lies below it")
@@ -287,6 +290,8 @@ class _Walk:
 
     def _begins_with_genesis(self) -> bool:
         """Tell whether this is a log of ours: its first entry is a genesis entry with its origin."""
+        if self.checkpoint.size == 0:
+            return False
         path = self._present_path(0, min(self.checkpoint.size, TILE_WIDTH))
         try:
             data = durable.read_file(self.folder / path, max_size=_MAX_BUNDLE) or b""

@@ -1,0 +1,211 @@
+"""Recomputing a peer's landmark file: what is vouched for, and each way in which it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from chopmark import merkle
+from chopmark.errors import ChopmarkError, FormatError, ProofError, QuorumError, SignatureError, StorageError
+from chopmark.landmark import LandmarkFile, LandmarkRecord
+from chopmark.tlog_policy import TlogPolicy
+from chopmark_ledger.client import VouchedLandmarks, recompute_landmarks
+
+if TYPE_CHECKING:
+    from tests.ledger.conftest import World
+
+ORIGIN = "cn-gd.example/log/2026"
+
+
+def recompute(world: World, vouched: VouchedLandmarks | None = None) -> VouchedLandmarks:
+    policies = [TlogPolicy.parse(world.policy)]
+    return recompute_landmarks(world.public, origin=ORIGIN, policies=policies, vouched=vouched)
+
+
+@pytest.fixture
+def grown(world: World) -> World:
+    ledger = world.open()
+    world.append(ledger, 1, 1500)
+    ledger.landmark_now()
+    world.append(ledger, 2, 20)
+    ledger.landmark_now()
+    return world
+
+
+def rewrite(world: World, change: Callable[[list[LandmarkRecord]], list[LandmarkRecord]]) -> None:
+    path = world.public / "landmarks"
+    file = LandmarkFile.parse(path.read_bytes())
+    header = path.read_bytes()[:16]
+    path.write_bytes(header + b"".join(record.encode() for record in change(list(file.records))))
+
+
+def test_a_true_file_is_recomputed_and_gives_what_its_entry_holds(grown: World) -> None:
+    vouched = recompute(grown)
+    file = LandmarkFile.parse(vouched.data)
+    assert vouched.data == (grown.public / "landmarks").read_bytes()
+    assert vouched.records == len(file) == 6
+    assert vouched.digest == file.prefix_digest(6)
+    assert vouched.checkpoint_size == 1521
+
+
+def test_a_file_that_grew_is_recomputed_from_where_the_last_time_ended(grown: World) -> None:
+    before = recompute(grown)
+    ledger = grown.open()
+    grown.clock.now += 60
+    grown.append(ledger, 3, 30)
+    ledger.landmark_now()
+    after = recompute(grown, before)
+    assert after.records > before.records
+    assert recompute(grown, after) == after
+    assert recompute(grown) == after
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_a_wrong_hash_is_refused_and_its_record_named(grown: World, position: int) -> None:
+    def change(records: list[LandmarkRecord]) -> list[LandmarkRecord]:
+        records[position] = replace(records[position], hash=bytes(32))
+        return records
+
+    rewrite(grown, change)
+    with pytest.raises(ProofError, match=f"record {position}:"):
+        recompute(grown)
+
+
+def test_a_record_of_other_entries_is_refused(grown: World) -> None:
+    rewrite(grown, lambda records: [*records[:-1], replace(records[-1], hash=records[0].hash)])
+    with pytest.raises(ProofError):
+        recompute(grown)
+
+
+def test_a_record_under_a_checkpoint_nobody_saw_is_refused(grown: World) -> None:
+    rewrite(grown, lambda records: [*records[:-1], replace(records[-1], checkpoint_size=9999)])
+    with pytest.raises(ProofError, match="larger than the published"):
+        recompute(grown)
+
+
+def test_a_record_dated_after_the_published_checkpoint_is_refused(grown: World) -> None:
+    later = grown.clock.now + 3600
+    rewrite(grown, lambda records: [*records[:-1], replace(records[-1], witnessed_time=later)])
+    with pytest.raises(ProofError, match="dated after"):
+        recompute(grown)
+
+
+def test_a_new_record_that_is_dated_back_is_refused(grown: World) -> None:
+    vouched = recompute(grown)
+    grown.clock.now += 86_400
+    ledger = grown.open()
+    grown.append(ledger, 3, 5)
+    ledger.landmark_now()
+    earlier = grown.clock.now - 86_400 - 3600
+
+    def change(records: list[LandmarkRecord]) -> list[LandmarkRecord]:
+        return [replace(record, witnessed_time=min(record.witnessed_time, earlier)) for record in records]
+
+    rewrite(grown, lambda records: records[: vouched.records] + change(records[vouched.records :]))
+    with pytest.raises((ProofError, FormatError)):
+        recompute(grown, vouched)
+
+
+def test_a_new_record_under_an_older_checkpoint_is_refused(grown: World) -> None:
+    ledger = grown.open()
+    grown.append(ledger, 3, 400)
+    ledger.publish()
+    vouched = recompute(grown)
+    read = ledger._log.read_nodes
+
+    def change(records: list[LandmarkRecord]) -> list[LandmarkRecord]:
+        root = merkle.subtree_root(1521, 1522, read)
+        return [*records, LandmarkRecord(1521, 1522, root, 1522, records[-1].witnessed_time)]
+
+    rewrite(grown, change)
+    with pytest.raises(ProofError, match="was not there at the last vouching"):
+        recompute(grown, vouched)
+
+
+def test_a_rewritten_record_is_refused_though_its_hash_is_right(grown: World) -> None:
+    vouched = recompute(grown)
+    rewrite(grown, lambda records: [replace(records[0], witnessed_time=1), *records[1:]])
+    with pytest.raises(ProofError, match="have changed"):
+        recompute(grown, vouched)
+
+
+def test_a_file_that_shrank_is_refused(grown: World) -> None:
+    vouched = recompute(grown)
+    rewrite(grown, lambda records: records[:-1])
+    with pytest.raises(ProofError, match="have changed"):
+        recompute(grown, vouched)
+
+
+def test_an_older_checkpoint_than_before_is_refused(grown: World) -> None:
+    checkpoint = (grown.public / "checkpoint").read_bytes()
+    ledger = grown.open()
+    grown.append(ledger, 3, 5)
+    ledger.publish()
+    vouched = recompute(grown)
+    (grown.public / "checkpoint").write_bytes(checkpoint)
+    with pytest.raises(ProofError, match="older checkpoint"):
+        recompute(grown, vouched)
+
+
+def test_a_checkpoint_without_the_quorum_is_refused(grown: World) -> None:
+    lines = (grown.public / "checkpoint").read_text().splitlines(keepends=True)
+    (grown.public / "checkpoint").write_text("".join(lines[:6]))
+    with pytest.raises(QuorumError):
+        recompute(grown)
+
+
+def test_the_checkpoint_of_another_log_is_refused(grown: World) -> None:
+    policy = TlogPolicy.parse(grown.policy)
+    with pytest.raises(ProofError, match="not of"):
+        recompute_landmarks(grown.public, origin="cn-sh.example/log/2026", policies=[policy])
+    with pytest.raises(ProofError, match="no policy"):
+        recompute_landmarks(grown.public, origin=ORIGIN, policies=[])
+
+
+def test_a_floor_that_is_not_met_refuses_the_file(grown: World) -> None:
+    policy = TlogPolicy.parse(grown.policy)
+    floor = TlogPolicy.parse(grown.policy.replace("group peers 2 R0 R1 R2", "group peers 3 R0 R1 R2"))
+    recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy, floor])
+    note = (grown.public / "checkpoint").read_text().splitlines(keepends=True)
+    (grown.public / "checkpoint").write_text("".join(note[:-1]))
+    recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy])
+    with pytest.raises(QuorumError):
+        recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy, floor])
+
+
+@pytest.mark.parametrize("name", ["tile/0/005.p/241", "tile/1/000.p/5"])
+def test_a_tile_that_was_tampered_with_is_refused(grown: World, name: str) -> None:
+    path = grown.public / name
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ProofError):
+        recompute(grown)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "landmarks", "tile/1/000.p/5"])
+def test_a_missing_file_is_named(grown: World, name: str) -> None:
+    (grown.public / name).unlink()
+    with pytest.raises(StorageError):
+        recompute(grown)
+
+
+def test_rubbish_in_any_file_raises_an_error_of_ours(grown: World) -> None:
+    for name in ("checkpoint", "landmarks"):
+        path = grown.public / name
+        good = path.read_bytes()
+        for bad in (b"", b"\xff" * 100, good[:-1], good + b"\0"):
+            path.write_bytes(bad)
+            with pytest.raises(ChopmarkError):
+                recompute(grown)
+        path.write_bytes(good)
+    assert recompute(grown)
+
+
+def test_a_checkpoint_that_somebody_else_signed_is_refused(grown: World) -> None:
+    path = grown.public / "checkpoint"
+    path.write_text(path.read_text().replace("1521", "1520"))
+    with pytest.raises(SignatureError):
+        recompute(grown)

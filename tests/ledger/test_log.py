@@ -1,0 +1,439 @@
+"""What a log takes, what it refuses, and what it will not open."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from chopmark.entries import (
+    CredentialEntry,
+    GenesisEntry,
+    LandmarkFileEntry,
+    StatusListEntry,
+    TrustBundleEntry,
+    TrustStatementEntry,
+    parse_entry,
+)
+from chopmark.errors import FormatError, LimitError, StorageError
+from chopmark.keys import Ed25519Signer
+from chopmark_ledger.batch import batch_digest, shuffled
+from chopmark_ledger.client import Client, LogSettings, create_ledger
+from chopmark_ledger.database import Database
+from chopmark_ledger.errors import (
+    BackpressureError,
+    BatchRefusedError,
+    ConflictError,
+    FolderError,
+    FolderLockedError,
+    ForkError,
+    LedgerDamagedError,
+    LogStoppedError,
+    RestoredBackupError,
+)
+from chopmark_ledger.log import Log
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+if TYPE_CHECKING:
+    from tests.ledger.conftest import World
+
+ISSUER = "CN-GD/11440000MB2D0P8Q3X"
+DIGEST = sha256(b"anything").digest()
+REGISTRY = Client("registry", frozenset({ISSUER}))
+REGION = Client("region", frozenset(), is_region=True)
+
+
+def test_a_new_log_holds_its_genesis_entry_and_nothing_else(world: World) -> None:
+    ledger = world.open()
+    assert ledger.size == 1
+    assert [parse_entry(entry) for entry in ledger.entries(0, 1)] == [GenesisEntry(ledger.origin, 1, world.clock.now)]
+    assert ledger.checkpoint() is None
+    assert world.check() == 0
+
+
+def test_appended_entries_stand_at_the_indexes_answered(world: World) -> None:
+    ledger = world.open()
+    entries = world.entries(300)
+    indexes = world.submit(ledger, 1, entries)
+    assert sorted(indexes) == list(range(1, 301))
+    stored = ledger.entries(0, 301)
+    assert [stored[index] for index in indexes] == entries
+    ledger.publish()
+    assert world.check() == 301
+
+
+def test_a_batch_is_shuffled(world: World) -> None:
+    ledger = world.open()
+    indexes = world.append(ledger, 1, 200)
+    assert indexes != sorted(indexes)
+
+
+@given(count=st.integers(1, 400), seed=st.binary(min_size=1, max_size=8))
+def test_the_order_of_a_batch_is_a_permutation_that_randomness_alone_decides(count: int, seed: bytes) -> None:
+    def random(size: int) -> bytes:
+        return b"".join(sha256(seed + b"%d" % n).digest() for n in range(size // 32 + 1))[:size]
+
+    order = shuffled(count, random)
+    assert sorted(order) == list(range(count))
+    assert order == shuffled(count, random)
+
+
+def test_the_same_batch_sent_again_gets_the_same_indexes(world: World) -> None:
+    ledger = world.open()
+    entries = world.entries(50)
+    indexes = world.submit(ledger, 7, entries)
+    world.append(ledger, 8, 20)
+    assert world.submit(ledger, 7, entries) == indexes
+    assert world.submit(world.open(), 7, entries) == indexes
+    assert world.open().size == 71
+
+
+def test_another_body_under_a_number_is_a_conflict(world: World) -> None:
+    ledger = world.open()
+    entries = world.entries(3)
+    world.submit(ledger, 7, entries)
+    for other in (entries[:2], entries[::-1], [*entries, *world.entries(1)]):
+        with pytest.raises(ConflictError, match="batch 7"):
+            ledger.submit(Client("region", frozenset({ISSUER}), is_region=True), 7, other)
+    assert ledger.size == 4
+
+
+def test_batch_numbers_are_counted_for_each_client(world: World) -> None:
+    ledger = world.open()
+    first = ledger.submit(REGISTRY, 7, world.entries(2))
+    second = ledger.submit(Client("another", frozenset({ISSUER})), 7, world.entries(2))
+    assert not set(first) & set(second)
+
+
+def test_the_digest_of_a_batch_tells_where_entries_end() -> None:
+    assert batch_digest([b"ab", b"c"]) != batch_digest([b"a", b"bc"])
+    assert batch_digest([b"ab"]) == sha256(b"\x00\x02ab").digest()
+
+
+@pytest.mark.parametrize(
+    ("entry", "client", "reason"),
+    [
+        (CredentialEntry("CN-SH/1", DIGEST), REGISTRY, "may not add entries of CN-SH/1"),
+        (StatusListEntry("CN-SH/1", "https://x.example/1", DIGEST, 1), REGISTRY, "may not add entries of CN-SH/1"),
+        (CredentialEntry(ISSUER, DIGEST), REGION, "may not add entries of"),
+        (TrustStatementEntry(b"note"), REGISTRY, "does not speak for the region"),
+        (TrustBundleEntry("CN-GD", 1, DIGEST), REGISTRY, "does not speak for the region"),
+        (LandmarkFileEntry("cn-sh.example/log/2026", 1, DIGEST), REGISTRY, "does not speak for the region"),
+        (GenesisEntry("cn-gd.example/log/2026", 1, 1), REGION, "by the log itself"),
+    ],
+)
+def test_who_may_not_add_an_entry_is_told_so(world: World, entry: CredentialEntry, client: Client, reason: str) -> None:
+    ledger = world.open()
+    mine = (CredentialEntry(ISSUER, DIGEST) if client is REGISTRY else TrustBundleEntry("CN-GD", 1, DIGEST)).encode()
+    with pytest.raises(BatchRefusedError, match=reason) as caught:
+        ledger.submit(client, 1, [mine, entry.encode(), mine])
+    assert [refused.position for refused in caught.value.refused] == [1]
+    assert ledger.size == 1
+    assert len(ledger.submit(client, 1, [mine, mine])) == 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        CredentialEntry(ISSUER, DIGEST),
+        StatusListEntry(ISSUER, "https://cn-gd.example/status/1", DIGEST, 1),
+    ],
+)
+def test_a_client_of_an_issuer_adds_its_entries(world: World, entry: CredentialEntry) -> None:
+    assert world.open().submit(REGISTRY, 1, [entry.encode()]) == [1]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        TrustStatementEntry(b"note"),
+        TrustBundleEntry("CN-GD", 1, DIGEST),
+        LandmarkFileEntry("cn-sh.example/log/2026", 1, DIGEST),
+    ],
+)
+def test_the_region_adds_its_entries(world: World, entry: TrustBundleEntry) -> None:
+    assert world.open().submit(REGION, 1, [entry.encode()]) == [1]
+
+
+def test_every_bad_entry_of_a_batch_is_named_and_none_is_taken(world: World) -> None:
+    ledger = world.open()
+    good = world.entries(6)
+    batch = [good[0], b"\xff", good[1], good[2][:-1], good[3] + b"\0", b"\x82\x09\x00"]
+    with pytest.raises(BatchRefusedError, match=r"entry 1 of the batch.*and 3 more") as caught:
+        ledger.submit(REGISTRY, 1, batch)
+    assert [refused.position for refused in caught.value.refused] == [1, 3, 4, 5]
+    assert ledger.size == 1
+
+
+@pytest.mark.parametrize("entry", [b"", b"x" * 65_536])
+def test_an_entry_of_an_impossible_size_is_named(world: World, entry: bytes) -> None:
+    with pytest.raises(BatchRefusedError, match="entry 0 of the batch"):
+        world.open().submit(REGISTRY, 1, [entry])
+
+
+def test_the_largest_entry_enters_and_is_published(world: World) -> None:
+    ledger = world.open()
+    entry = TrustStatementEntry(b"n" * (65_535 - 5)).encode()
+    assert len(entry) == 65_535
+    world.submit(ledger, 1, [entry])
+    ledger.publish()
+    assert world.check() == 2
+
+
+def test_a_batch_has_1_to_10000_entries(world: World) -> None:
+    ledger = world.open()
+    entry = CredentialEntry(ISSUER, DIGEST).encode()
+    with pytest.raises(LimitError):
+        ledger.submit(REGISTRY, 1, [])
+    with pytest.raises(LimitError):
+        ledger.submit(REGISTRY, 1, [entry] * 10_001)
+    assert len(ledger.submit(REGISTRY, 1, [entry] * 10_000)) == 10_000
+
+
+def test_a_batch_of_too_many_bytes_is_refused(world: World) -> None:
+    with pytest.raises(LimitError, match="MiB"):
+        world.open().submit(REGION, 1, [TrustStatementEntry(b"n" * 65_000).encode()] * 260)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, True, 1.0])
+def test_a_batch_number_is_a_number(world: World, number: int) -> None:
+    with pytest.raises(FormatError):
+        world.open().submit(REGISTRY, number, world.entries(1))
+
+
+def test_back_pressure_comes_at_the_bound_and_ends_with_a_publication(make_world: Callable[..., World]) -> None:
+    world = make_world(LogSettings(max_unpublished=100))
+    ledger = world.open()
+    entries = world.entries(99)
+    indexes = world.submit(ledger, 1, entries)
+    with pytest.raises(BackpressureError, match="100 entries wait"):
+        world.append(ledger, 2, 1)
+    assert world.submit(ledger, 1, entries) == indexes, "what was taken is answered all the same"
+    ledger.publish()
+    world.append(ledger, 2, 100)
+    world.check()
+
+
+def test_a_log_is_open_once(world: World) -> None:
+    world.open()
+    with pytest.raises(FolderLockedError):
+        Log.open(world.log_folder, clock=world.clock)
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from chopmark_ledger.log import Log
+log = Log.open(Path(sys.argv[1]), clock=lambda: 1)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_process_cannot_open_it_until_the_first_has_ended(world: World) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", APPEND, str(world.log_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(FolderLockedError, match=f"process {other.pid}"):
+            world.open()
+        other.kill()
+        other.wait()
+        world.append(world.open(), 1, 3)
+
+
+def test_a_log_is_created_once(world: World) -> None:
+    with pytest.raises(FolderError, match="already"):
+        create_ledger(world.log_folder, origin="cn-gd.example/log/2026", number=1, key=world.key, clock=world.clock)
+
+
+def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="no log"):
+        Log.open(tmp_path, clock=lambda: 1)
+
+
+def test_another_key_does_not_open_it(world: World) -> None:
+    world.key = Ed25519Signer.generate()
+    with pytest.raises(FolderError, match="key"):
+        world.open()
+
+
+@pytest.mark.parametrize("number", [-1, 2**32])
+def test_a_log_number_is_a_u32(tmp_path: Path, number: int) -> None:
+    with pytest.raises(FormatError):
+        create_ledger(tmp_path / "log", origin="cn-gd.example/log", number=number, key=Ed25519Signer.generate())
+
+
+def test_a_creation_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = Ed25519Signer.generate()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chopmark_ledger.log._write_tiles", fail)
+        with pytest.raises(OSError, match="No space"):
+            create_ledger(tmp_path / "log", origin="cn-gd.example/log", number=1, key=key)
+    with pytest.raises(FolderError, match="never finished"):
+        Log.open(tmp_path / "log", clock=lambda: 1)
+    create_ledger(tmp_path / "log", origin="cn-gd.example/log", number=1, key=key)
+    with Log.open(tmp_path / "log", clock=lambda: 1) as log:
+        assert log.size == 1
+
+
+def test_a_log_without_its_key_takes_entries_and_publishes_nothing(world: World) -> None:
+    with Log.open(world.log_folder, clock=world.clock) as log:
+        assert log.append(REGISTRY, 1, world.entries(1)) == [1]
+        with pytest.raises(FolderError, match="without its key"):
+            log.sign_committed()
+
+
+def backup(world: World) -> Path:
+    """Copy the database as it is now; the log has to be closed."""
+    world.close()
+    copy = world.folder / "backup.db"
+    shutil.copy(world.log_folder / "ledger.db", copy)
+    return copy
+
+
+def restore(world: World, copy: Path) -> None:
+    world.close()
+    for left_over in world.log_folder.glob("ledger.db*"):
+        left_over.unlink()
+    shutil.copy(copy, world.log_folder / "ledger.db")
+
+
+def test_a_restored_backup_under_a_larger_published_checkpoint_does_not_open(world: World) -> None:
+    world.append(world.open(), 1, 10)
+    copy = backup(world)
+    ledger = world.open()
+    world.append(ledger, 2, 10)
+    ledger.publish()
+    world.check()
+    restore(world, copy)
+    with pytest.raises(RestoredBackupError, match="size 21 was published, the database holds 11"):
+        world.open()
+    world.check()
+
+
+def test_a_restored_backup_that_grew_another_way_does_not_publish_a_second_history(world: World) -> None:
+    world.append(world.open(), 1, 10)
+    copy = backup(world)
+    ledger = world.open()
+    world.append(ledger, 2, 10)
+    ledger.publish()
+    checkpoint = (world.public / "checkpoint").read_bytes()
+    restore(world, copy)
+    (world.public / "checkpoint").unlink()
+    ledger = world.open()
+    ledger.submit(REGISTRY, 2, world.entries(30))
+    (world.public / "checkpoint").write_bytes(checkpoint)
+    with pytest.raises(ForkError, match="size 21"):
+        ledger.publish()
+    with pytest.raises(ForkError, match="size 21"):
+        world.open()
+    assert (world.public / "checkpoint").read_bytes() == checkpoint
+
+
+def test_a_database_that_does_not_hash_to_its_root_does_not_open(world: World) -> None:
+    world.append(world.open(), 1, 10)
+    world.close()
+    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
+        connection.execute("UPDATE tile SET hashes = zeroblob(32 * 11) WHERE level = 0")
+    connection.close()
+    with pytest.raises(LedgerDamagedError, match="root"):
+        world.open()
+
+
+def test_a_database_that_lost_a_tile_does_not_open(world: World) -> None:
+    world.append(world.open(), 1, 10)
+    world.close()
+    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
+        connection.execute("DELETE FROM tile")
+    connection.close()
+    with pytest.raises(LedgerDamagedError, match="edge"):
+        world.open()
+
+
+def test_a_file_that_is_no_database_is_a_storage_error(world: World) -> None:
+    (world.log_folder / "ledger.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(StorageError):
+        world.open()
+
+
+def test_a_database_of_a_newer_version_is_named(world: World) -> None:
+    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StorageError, match="9999"):
+        world.open()
+
+
+def test_a_second_writer_in_the_database_stops_the_log(world: World) -> None:
+    ledger = world.open()
+    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
+        connection.execute("UPDATE ledger SET size = size + 1")
+    connection.close()
+    with pytest.raises(LogStoppedError, match="somebody else"):
+        world.append(ledger, 1, 1)
+    with pytest.raises(LogStoppedError, match="the log stopped"):
+        world.append(ledger, 1, 1)
+    with pytest.raises(LogStoppedError):
+        ledger.publish()
+
+
+def test_a_commit_that_failed_stops_the_log_and_reopening_settles_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    entries = world.entries(5)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chopmark_ledger.log._write_tiles", fail)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.submit(REGISTRY, 1, entries)
+    with pytest.raises(LogStoppedError):
+        ledger.submit(REGISTRY, 1, entries)
+    ledger = world.open()
+    assert ledger.size == 1
+    assert sorted(ledger.submit(REGISTRY, 1, entries)) == [1, 2, 3, 4, 5]
+
+
+def test_a_commit_that_was_not_answered_is_answered_when_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    entries = world.entries(5)
+    real = Database.write
+
+    @contextmanager
+    def interrupted(database: Database) -> Iterator[Connection]:
+        with real(database) as connection:
+            yield connection
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.submit(REGISTRY, 1, entries)
+    with pytest.raises(LogStoppedError):
+        world.append(ledger, 2, 1)
+    ledger = world.open()
+    assert ledger.size == 6
+    indexes = ledger.submit(REGISTRY, 1, entries)
+    assert sorted(indexes) == [1, 2, 3, 4, 5]
+    stored = ledger.entries(0, 6)
+    assert [stored[index] for index in indexes] == entries

@@ -1,0 +1,416 @@
+"""Publication: its order of writes, a crash at each step, and witnesses of every kind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from chopmark.checkpoint import Checkpoint
+from chopmark.errors import ChopmarkError, QuorumError, StorageError
+from chopmark.keys import Ed25519Signer
+from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
+from chopmark.tlog_policy import TlogPolicy
+from chopmark_ledger.client import LocalLedger, WitnessAnswer, WitnessClient
+from chopmark_ledger.errors import ForkError, PublicationPoisonedError, TileConflictError
+from chopmark_ledger.log import Log
+from chopmark_ledger.publisher import new_tiles
+
+if TYPE_CHECKING:
+    from tests.ledger.conftest import World
+
+EIO = OSError(5, "Input/output error")
+
+
+class Crash(BaseException):
+    """The process ends here, as far as the test is concerned."""
+
+
+def test_a_publication_is_cosigned_by_the_quorum(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    witnessed = ledger.publish()
+    assert witnessed.checkpoint.size == 301
+    assert witnessed.time == world.clock.now
+    assert world.check() == 301
+    note = (world.public / "checkpoint").read_bytes()
+    assert note == ledger.checkpoint()
+    assert TlogPolicy.parse(world.policy).check(note) == witnessed
+    assert len(Note.parse(note).signatures) == 4
+
+
+def test_several_commits_share_one_publication(world: World) -> None:
+    ledger = world.open()
+    for number in range(5):
+        world.append(ledger, number, 70)
+    assert ledger.publish().checkpoint.size == 351
+    assert world.check() == 351
+
+
+def test_every_published_size_keeps_its_partial_tiles(world: World) -> None:
+    ledger = world.open()
+    for number in range(4):
+        world.append(ledger, number, 100)
+        ledger.publish()
+        world.check()
+    for path in ("tile/0/000.p/101", "tile/0/000.p/201", "tile/0/001.p/45", "tile/1/000.p/1"):
+        assert (world.public / path).is_file()
+
+
+def test_with_nothing_new_what_stands_is_answered(world: World) -> None:
+    ledger = world.open()
+    first = ledger.publish()
+    before = (world.public / "checkpoint").read_bytes()
+    world.clock.now += 60
+    assert ledger.publish() == first
+    assert (world.public / "checkpoint").read_bytes() == before
+
+
+def test_a_publication_after_reopening_goes_on_from_the_last(world: World) -> None:
+    world.append(world.open(), 1, 300)
+    world.open().publish()
+    world.check()
+    ledger = world.open()
+    world.append(ledger, 2, 500)
+    assert ledger.publish().checkpoint.size == 801
+    world.check()
+
+
+@pytest.mark.parametrize("first", [0, 1, 255, 256, 257, 300, 65_535, 65_536])
+@pytest.mark.parametrize("more", [0, 1, 255, 256, 70_000])
+def test_the_tiles_of_a_publication_are_those_that_the_last_one_had_not(first: int, more: int) -> None:
+    def names(size: int) -> set[tuple[int, int, int]]:
+        return {(level, tile.index, tile.width) for level, tile in new_tiles(0, size)}
+
+    new = {(level, tile.index, tile.width) for level, tile in new_tiles(first, first + more)}
+    assert new == names(first + more) - names(first)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "write", "open"])
+def test_a_publication_that_fails_at_any_call_leaves_a_sound_log(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    ledger.publish()
+    world.append(ledger, 2, 300)
+    failed = 0
+    for nth in range(1, 100):
+        with failing(monkeypatch, call, nth, EIO) as hits:
+            try:
+                ledger.publish()
+            except StorageError:
+                failed += 1
+            except PublicationPoisonedError:
+                failed += 1
+                ledger = world.open()
+        world.check()
+        if not hits():
+            break
+    assert failed >= 3
+    ledger.publish()
+    assert world.check() == 601
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "write", "open"])
+def test_a_crash_at_any_call_of_a_publication_is_made_good(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    world = make_world()
+    ledger = world.open()
+    size = 1
+    for nth in range(1, 60):
+        world.append(ledger, nth, 60)
+        size += 60
+        with failing(monkeypatch, call, nth, Crash()) as hits, contextlib.suppress(Crash):
+            ledger.publish()
+        assert world.check() <= size
+        ledger = world.open()
+        if not hits():
+            break
+    assert nth > 3
+    ledger.publish()
+    assert world.check() == size
+
+
+class failing:  # noqa: N801 - reads as a verb where it is used
+    """Makes the nth call of one function of `os` raise; calls before and after go through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str, nth: int, error: BaseException) -> None:
+        self._patches = monkeypatch.context()
+        self._call, self._nth, self._error = call, nth, error
+        self._count = 0
+
+    def __enter__(self) -> Callable[[], bool]:
+        real = getattr(os, self._call)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self._count += 1
+            if self._count == self._nth:
+                raise self._error
+            return real(*arguments, **options)
+
+        self._patches.__enter__().setattr(os, self._call, counted)
+        return lambda: self._count >= self._nth
+
+    def __exit__(self, *exception: Any) -> None:
+        self._patches.__exit__(*exception)
+
+
+def test_after_a_failed_fsync_nothing_more_is_published_until_the_log_is_opened_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+    with failing(monkeypatch, "fsync", 1, EIO), pytest.raises(PublicationPoisonedError, match="fsync"):
+        ledger.publish()
+    with pytest.raises(PublicationPoisonedError, match="open the log again"):
+        ledger.publish()
+    assert world.check() == 0
+    world.open().publish()
+    assert world.check() == 11
+
+
+def test_what_an_earlier_process_may_not_have_made_durable_is_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    with failing(monkeypatch, "fsync", 6, EIO), pytest.raises(PublicationPoisonedError):
+        ledger.publish()
+    written = {path: path.stat().st_ino for path in world.public.rglob("*") if path.is_file()}
+    assert len(written) >= 2
+    world.open().publish()
+    world.check()
+    assert all(path.stat().st_ino != inode for path, inode in written.items())
+
+
+def test_a_crash_after_the_checkpoint_and_before_its_record_is_made_good(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "record_publication", crash)
+        with pytest.raises(Crash):
+            ledger.publish()
+    assert world.check() == 11
+    ledger = world.open()
+    assert ledger.publish().checkpoint.size == 11
+    world.append(ledger, 2, 10)
+    ledger.publish()
+    assert world.check() == 21
+
+
+def test_a_lost_public_folder_is_rebuilt_from_the_database(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 600)
+    ledger.publish()
+    world.close()
+    shutil.rmtree(world.public)
+    world.published = []
+    ledger = world.open()
+    ledger.publish()
+    assert world.check() == 601
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", b"cn-gd.example/log/2026\n99\n"])
+def test_a_checkpoint_file_that_is_not_one_of_ours_is_replaced(world: World, data: bytes) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+    ledger.publish()
+    (world.public / "checkpoint").write_bytes(data)
+    ledger.publish()
+    assert world.check() == 11
+
+
+def test_a_checkpoint_that_somebody_else_signed_does_not_stop_the_log(world: World) -> None:
+    stranger = NoteSigner(world.open().origin, Ed25519Signer.generate())
+    note = sign_note(Checkpoint(stranger.name, 10**6, bytes(32)).body(), [stranger]).encode()
+    (world.public / "checkpoint").write_bytes(note)
+    world.open().publish()
+    assert world.check() == 1
+
+
+def test_another_root_under_our_own_signature_is_a_fork(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+    signer = NoteSigner(ledger.origin, world.key)
+    note = sign_note(Checkpoint(ledger.origin, 5, bytes(32)).body(), [signer]).encode()
+    (world.public / "checkpoint").write_bytes(note)
+    with pytest.raises(ForkError):
+        ledger.publish()
+    assert (world.public / "checkpoint").read_bytes() == note
+
+
+@pytest.mark.parametrize("name", ["tile/0/000.p/11", "tile/entries/000.p/11"])
+def test_other_bytes_in_the_place_of_a_tile_are_never_overwritten(world: World, name: str) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+    path = world.public / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"other bytes")
+    with pytest.raises(TileConflictError, match=path.name):
+        ledger.publish()
+    assert path.read_bytes() == b"other bytes"
+    assert world.check() == 0
+    path.unlink()
+    ledger.publish()
+    assert world.check() == 11
+
+
+def test_what_is_signed_comes_from_the_database_and_not_from_the_tiles(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    ledger.publish()
+    for path in world.public.glob("tile/**/*"):
+        if path.is_file():
+            path.write_bytes(bytes(path.stat().st_size))
+    world.append(ledger, 2, 300)
+    root = ledger.publish().checkpoint.root
+    world.close()
+    shutil.rmtree(world.public)
+    world.published = []
+    assert world.open().publish().checkpoint.root == root
+    world.check()
+
+
+# ---- witnesses
+
+
+class OddWitness:
+    """Stands between the publisher and a witness, and changes its answers."""
+
+    def __init__(self, inner: WitnessClient, change: Callable[[WitnessAnswer], WitnessAnswer]) -> None:
+        self._inner = inner
+        self._change = change
+        self.requests: list[bytes] = []
+
+    @property
+    def vkey(self) -> str:
+        return self._inner.vkey
+
+    def add_checkpoint(self, body: bytes) -> WitnessAnswer:
+        self.requests.append(body)
+        return self._change(self._inner.add_checkpoint(body))
+
+
+def unreachable(_answer: WitnessAnswer) -> WitnessAnswer:
+    raise ChopmarkError("cannot be reached", where="witness")
+
+
+def with_odd(world: World, *changes: Callable[[WitnessAnswer], WitnessAnswer]) -> LocalLedger:
+    witnesses: list[Any] = world.witnesses()
+    for position, change in enumerate(changes):
+        witnesses[position] = OddWitness(witnesses[position], change)
+    return world.open(witnesses)
+
+
+ODD_ANSWERS = {
+    "unreachable": unreachable,
+    "garbage": lambda _: WitnessAnswer(200, b"\xff\x00garbage" * 100),
+    "empty": lambda _: WitnessAnswer(200, b""),
+    "a server error": lambda _: WitnessAnswer(500, b"oops"),
+    "a conflict without a size": lambda _: WitnessAnswer(409, b"no size\n", "text/x.tlog.size"),
+    "a conflict without end": lambda _: WitnessAnswer(409, b"0\n", "text/x.tlog.size"),
+    "a larger size": lambda _: WitnessAnswer(409, b"999999\n", "text/x.tlog.size"),
+    "a bad signature": lambda answer: WitnessAnswer(200, answer.body[:-10] + b"AAAAAAA=\n"),
+    "forged lines": lambda answer: WitnessAnswer(
+        200, b"\n".join([answer.body[:-20] + b"AAAAAAAAAAAAAAAAAAA=", b"", b"x"])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_one_odd_witness_of_three_is_tolerated(world: World, name: str) -> None:
+    ledger = with_odd(world, ODD_ANSWERS[name])
+    world.append(ledger, 1, 10)
+    assert ledger.publish().checkpoint.size == 11
+    assert world.check() == 11
+    for line in Note.parse((world.public / "checkpoint").read_bytes()).signatures[1:]:
+        assert line.name in {"us-il.example/witness", "us-ny.example/witness"}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_two_odd_witnesses_of_three_leave_the_last_checkpoint_standing(world: World, name: str) -> None:
+    world.open().publish()
+    world.check()
+    ledger = with_odd(world, ODD_ANSWERS[name], ODD_ANSWERS[name])
+    world.append(ledger, 1, 10)
+    with pytest.raises(QuorumError, match=r"cn-sh\.example/witness: "):
+        ledger.publish()
+    assert world.check() == 1
+    world.append(ledger, 2, 10)
+    assert world.open().publish().checkpoint.size == 21
+    world.check()
+
+
+def test_forged_lines_of_another_witness_do_not_poison_the_checkpoint(world: World) -> None:
+    def forging(answer: WitnessAnswer) -> WitnessAnswer:
+        other = NoteVerifier.from_vkey(world.witnesses()[1].vkey)
+        forged = sign_note("x\n", [NoteSigner(other.name, Ed25519Signer.generate())]).signatures[0]
+        lines = f"{type(forged)(other.name, other.key_id, bytes(72)).encode()}\n{forged.encode()}\n"
+        return WitnessAnswer(200, lines.encode() + answer.body + lines.encode())
+
+    ledger = with_odd(world, forging)
+    world.append(ledger, 1, 10)
+    ledger.publish()
+    note = Note.parse((world.public / "checkpoint").read_bytes())
+    assert len(note.signatures) == 4
+    assert len(note.verify([NoteVerifier.from_vkey(witness.vkey) for witness in world.witnesses()])) == 3
+
+
+def test_a_witness_that_fell_behind_is_caught_up_with_a_proof(world: World) -> None:
+    ledger = with_odd(world, unreachable)
+    # unreachable after it has cosigned: it is ahead of what the log believes; then two publications without it
+    world.append(ledger, 1, 10)
+    ledger.publish()
+    away = world.witnesses()[1:]
+    for number in (2, 3):
+        world.append(ledger, number, 300)
+        world.open(away).publish()
+        ledger = world.open(away)
+    ledger = world.open()
+    world.append(ledger, 4, 10)
+    ledger.publish()
+    assert len(Note.parse((world.public / "checkpoint").read_bytes()).signatures) == 4
+    world.check()
+
+
+def test_a_witness_is_asked_once_when_its_size_is_known(world: World) -> None:
+    def unchanged(answer: WitnessAnswer) -> WitnessAnswer:
+        return answer
+
+    witnesses: list[Any] = [OddWitness(witness, unchanged) for witness in world.witnesses()]
+    ledger = world.open(witnesses)
+    for number in range(3):
+        world.append(ledger, number, 10)
+        ledger.publish()
+    assert [len(witness.requests) for witness in witnesses] == [3, 3, 3]
+
+
+def test_without_a_quorum_the_entries_are_kept_and_published_later(world: World) -> None:
+    ledger = world.open([])
+    world.append(ledger, 1, 10)
+    with pytest.raises(QuorumError):
+        ledger.publish()
+    assert world.check() == 0
+    assert world.open().publish().checkpoint.size == 11
+    world.check()
+
+
+def test_a_publication_leaves_nothing_in_the_staging_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = world.open()
+    (world.log_folder / "staging" / "left-over").write_bytes(b"of a process that ended early")
+    with failing(monkeypatch, "replace", 1, OSError(28, "No space left on device")), pytest.raises(StorageError):
+        ledger.publish()
+    assert not list((world.log_folder / "staging").glob("[0-9a-f]*"))
+    world.open().publish()
+    assert not list((world.log_folder / "staging").iterdir())
