@@ -6,21 +6,30 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from chopmark import qr_text
+from chopmark.durable_file import read_file
 from chopmark.key_file import ScryptCost
 from chopmark.keys import Es256Signer
 from chopmark.licence_type import LocalisedText
+from chopmark.refresh import refresh
+from chopmark.root_epoch import Roots
+from chopmark.trust_store import TrustStore
 from chopmark_issuer.catalogue import add_type, read_type
 from chopmark_issuer.database import Database, open_database
 from chopmark_issuer.departments import Actor, add_department, authorise, grant_type
 from chopmark_issuer.holders import Holder
 from chopmark_issuer.keys import InventoryUse, KeyFolder, enrol_key
 from chopmark_issuer.models import REGION
+from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.registry import Registry
-from chopmark_issuer.requests import IssueRequest
+from chopmark_issuer.requests import IssuedVersion, IssueRequest
+from chopmark_issuer.settings import Settings
+from chopmark_ledger.client import init_witness
 from sqlalchemy import insert
 
 NOW = 1_795_312_800
@@ -87,6 +96,19 @@ def driver_definition() -> dict[str, Any]:
     )
 
 
+def food_request(**changes: Any) -> IssueRequest:
+    return IssueRequest(
+        **{
+            "type_id": FOOD,
+            "fields": {"business_name": "示例餐饮有限公司"},
+            "holders": (Holder("示例餐饮有限公司"),),
+            "first_day": date(2026, 11, 1),
+            "last_day": date(2027, 10, 31),
+            **changes,
+        }
+    )
+
+
 @dataclass
 class Office:
     """Everything a test needs of a registry."""
@@ -109,16 +131,7 @@ class Office:
             return authorise(connection, department, at=at)
 
     def food(self, **changes: Any) -> IssueRequest:
-        return IssueRequest(
-            **{
-                "type_id": FOOD,
-                "fields": {"business_name": "示例餐饮有限公司"},
-                "holders": (Holder("示例餐饮有限公司"),),
-                "first_day": date(2026, 11, 1),
-                "last_day": date(2027, 10, 31),
-                **changes,
-            }
-        )
+        return food_request(**changes)
 
     def driver(self, **changes: Any) -> IssueRequest:
         return IssueRequest(
@@ -153,7 +166,6 @@ def office(tmp_path: Path) -> Iterator[Office]:
                 log_number=1,
                 log_vkey="",
                 policy="",
-                epoch=1,
                 created_at=NOW - 1000,
             )
         )
@@ -177,6 +189,93 @@ def office(tmp_path: Path) -> Iterator[Office]:
                 grant_type(connection, department, type_id, valid_from=NOW - 800, valid_until=None)
     yield Office(database, keys, Registry(database, keys), tmp_path)
     database.close()
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> int:
+        return self.time
+
+
+@dataclass
+class World:
+    """Two regions that witness each other's log, CN-GD with departments and types, and an inspector's store."""
+
+    folder: Path
+    clock: Clock
+    guangdong: Region
+    shanghai: Region
+    holder_key: Es256Signer = field(default_factory=Es256Signer.generate)
+
+    markets: ClassVar[str] = MARKETS
+    transport: ClassVar[str] = TRANSPORT
+    food_type: ClassVar[str] = FOOD
+    driver_type: ClassVar[str] = DRIVER
+
+    def issue_food(self, **changes: Any) -> IssuedVersion:
+        region = self.guangdong
+        return region.registry.issue(region.actor(MARKETS), food_request(**changes), at=self.clock())
+
+    def peer_and_publish(self) -> None:
+        """Publish both regions, make them peers, and publish until each has vouched for the other."""
+        for region in (self.guangdong, self.shanghai):
+            region.publish()
+        self.guangdong.add_peer(self.shanghai.settings.data)
+        self.shanghai.add_peer(self.guangdong.settings.data)
+        for region in (self.guangdong, self.shanghai):
+            region.publish()
+
+    def store(self, home: Region, name: str = "trust") -> TrustStore:
+        """A fresh trust store of an inspector of that region, with everything that both regions publish."""
+        pin = (home.settings.public / "root" / "1.note").read_bytes()
+        store = TrustStore.create(self.folder / name, roots=Roots.pin(pin))
+        store.put_root(home.region, pin, now=self.clock())
+        self.refresh(store)
+        return store
+
+    def refresh(self, store: TrustStore) -> list[str]:
+        """Take what both regions publish; answers what was refused or absent in the last round."""
+        published = {region.region: region.settings.public for region in (self.guangdong, self.shanghai)}
+        order = [store.home_region, *(region for region in published if region != store.home_region), store.home_region]
+        problems: dict[str, list[str]] = {}
+        for region in order:
+            fetch = partial(_published, published[region])
+            problems[region] = refresh(store, region, fetch, now=self.clock()).problems
+        return [problem for found in problems.values() for problem in found]
+
+    def text(self, number: str) -> str:
+        """What the QR code of that licence says."""
+        stored = self.guangdong.registry.credentials(number)[0]
+        return qr_text.encode(self.guangdong.with_proofs(stored).encode())
+
+
+def _published(folder: Path, path: str) -> bytes | None:
+    return read_file(folder / path, max_size=2**26)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    clock = Clock()
+    for name in ("cn-gd", "cn-sh"):
+        init_witness(tmp_path / f"{name}-witness", name=f"{name}.example/witness", passphrase=PASSPHRASE, cost=CHEAP)
+    regions = []
+    for code, other in (("CN-GD", "cn-sh"), ("CN-SH", "cn-gd")):
+        plan = RegionPlan(code, LocalisedText("示例", "Sample"), (tmp_path / f"{other}-witness",))
+        settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP)
+        regions.append(Region.create(settings, plan, clock=clock))
+    guangdong, shanghai = regions
+    for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):
+        guangdong.add_department(department, LocalisedText("示例局", "Sample office"))
+        guangdong.add_type(json.dumps(definition).encode())
+        guangdong.grant(department, definition["id"])
+    clock.time += 10
+    yield World(tmp_path, clock, guangdong, shanghai)
+    guangdong.close()
+    shanghai.close()
 
 
 @pytest.fixture

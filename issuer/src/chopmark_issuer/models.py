@@ -43,8 +43,15 @@ class RegionRow(Table, table=True):
     log_number: int
     log_vkey: str
     policy: str
-    epoch: int
     created_at: int = Field(sa_type=BigInteger)
+
+
+class WitnessRow(Table, table=True):
+    """A witness that cosigns the region's log: its vkey, and the folder it runs in."""
+
+    __tablename__ = "witness"
+    vkey: str = Field(primary_key=True)
+    folder: str
 
 
 class RootEpochRow(Table, table=True):
@@ -299,12 +306,11 @@ class PeerRow(Table, table=True):
 
 
 class BundleRow(Table, table=True):
-    """A trust bundle as it was signed; `contents` is the digest of what it says, its sequence and dates left out."""
+    """A trust bundle as it was signed; only the newest is published."""
 
     __tablename__ = "bundle"
     sequence: int = Field(primary_key=True)
     issued_at: int = Field(sa_type=BigInteger)
-    contents: bytes
     note: bytes
     outbox_id: int = Field(foreign_key="outbox.id")
 
@@ -320,7 +326,7 @@ class StatementRow(Table, table=True):
 
 
 class LandmarkVouchingRow(Table, table=True):
-    """How many records of a landmark file this region has recomputed and vouched for, newest per origin."""
+    """How far this region has recomputed the landmark file of a log, its own or a peer's, and vouched for it."""
 
     __tablename__ = "landmark_vouching"
     origin: str = Field(primary_key=True)
@@ -329,7 +335,7 @@ class LandmarkVouchingRow(Table, table=True):
     records: int
     digest: bytes
     checkpoint_size: int
-    witnessed_time: int = Field(sa_type=BigInteger)
+    witnessed_from: int = Field(sa_type=BigInteger)
     outbox_id: int = Field(foreign_key="outbox.id")
 
 
@@ -363,6 +369,7 @@ class ImportRunRow(Table, table=True):
 
 _TABLES = Table.metadata.tables
 REGION = _TABLES["region"]
+WITNESS = _TABLES["witness"]
 ROOT_EPOCH = _TABLES["root_epoch"]
 DEPARTMENT = _TABLES["department"]
 DEPARTMENT_STATE = _TABLES["department_state"]

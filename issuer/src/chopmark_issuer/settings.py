@@ -25,6 +25,7 @@ class Settings:
     data: Path
     passphrase: bytes = field(repr=False)
     cost: ScryptCost = DEFAULT_COST
+    witness_passphrase: bytes | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Path:
@@ -45,6 +46,11 @@ class Settings:
     def public(self) -> Path:
         """What verifiers fetch."""
         return self.data / "public"
+
+    @property
+    def vouched(self) -> Path:
+        """Landmark files as they were when the region vouched for them."""
+        return self.data / "vouched"
 
     @property
     def imports(self) -> Path:

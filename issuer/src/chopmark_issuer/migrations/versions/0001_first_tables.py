@@ -95,9 +95,14 @@ def upgrade() -> None:
         sa.Column("log_number", sa.Integer(), nullable=False),
         sa.Column("log_vkey", sa.String(), nullable=False),
         sa.Column("policy", sa.String(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_region")),
+    )
+    op.create_table(
+        "witness",
+        sa.Column("vkey", sa.String(), nullable=False),
+        sa.Column("folder", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("vkey", name=op.f("pk_witness")),
     )
     op.create_table(
         "department_grant",
@@ -201,7 +206,6 @@ def upgrade() -> None:
         "bundle",
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("issued_at", sa.BigInteger(), nullable=False),
-        sa.Column("contents", sa.LargeBinary(), nullable=False),
         sa.Column("note", sa.LargeBinary(), nullable=False),
         sa.Column("outbox_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name=op.f("fk_bundle_outbox_id")),
@@ -215,7 +219,7 @@ def upgrade() -> None:
         sa.Column("records", sa.Integer(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("checkpoint_size", sa.Integer(), nullable=False),
-        sa.Column("witnessed_time", sa.BigInteger(), nullable=False),
+        sa.Column("witnessed_from", sa.BigInteger(), nullable=False),
         sa.Column("outbox_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name=op.f("fk_landmark_vouching_outbox_id")),
         sa.PrimaryKeyConstraint("origin", name=op.f("pk_landmark_vouching")),

@@ -1,0 +1,69 @@
+"""Witness policies: what a checkpoint of the region's log, or of a peer's, must carry (C2SP tlog-policy).
+
+One group for each operator, known by the host of its witnesses' names, so that the quorum counts operators, not keys.
+Sample of a log that two of two peer regions witness:
+
+    log cn-gd.example/log/2026+0f2a8a8c+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k
+    witness witness-1 cn-sh.example/witness+d1a2b3c4+BGy…
+    witness witness-2 us-il.example/witness+55aa0112+BLp…
+    group operator-1 any witness-1
+    group operator-2 any witness-2
+    group operators 2 operator-1 operator-2
+    quorum operators
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chopmark.identifiers import host_of
+from chopmark.note import NoteVerifier
+from chopmark.tlog_policy import TlogPolicy
+
+from chopmark_issuer.errors import RefusedError
+
+
+def log_policy(log_vkey: str, witness_vkeys: Sequence[str], quorum: int | None) -> str:
+    """The policy of a log: `quorum` of the operators that run these witnesses, more than half where it is None.
+
+    Raises:
+        RefusedError: no witness, or a quorum that its operators can not make.
+        FormatError: a vkey that is none.
+    """
+    operators: dict[str, list[str]] = {}
+    for vkey in witness_vkeys:
+        operators.setdefault(host_of(NoteVerifier.from_vkey(vkey).name), []).append(vkey)
+    own = host_of(NoteVerifier.from_vkey(log_vkey).name)
+    if not operators or own in operators:
+        raise RefusedError(
+            "a log needs witnesses, and those of its own region do not count",
+            where="witness",
+            remedy="Name a witness that another region runs",
+        )
+    needed = len(operators) // 2 + 1 if quorum is None else quorum
+    if not 1 <= needed <= len(operators):
+        raise RefusedError(f"{needed} of {len(operators)} operators can not be", where="quorum")
+    lines = [f"log {log_vkey}"]
+    names: dict[str, list[str]] = {host: [] for host in operators}
+    for number, (host, vkey) in enumerate(((host, vkey) for host, vkeys in operators.items() for vkey in vkeys), 1):
+        lines.append(f"witness witness-{number} {vkey}")
+        names[host].append(f"witness-{number}")
+    groups = []
+    for number, members in enumerate(names.values(), 1):
+        groups.append(f"operator-{number}")
+        lines.append(f"group operator-{number} any {' '.join(members)}")
+    lines.append(f"group operators {needed} {' '.join(groups)}")
+    lines.append("quorum operators")
+    text = "\n".join(lines) + "\n"
+    TlogPolicy.parse(text)
+    return text
+
+
+def default_floor(peer_policy: str) -> str:
+    """The floor under a peer's policies, if none is named: what its log asks for today, without its log lines.
+
+    The peer may ask for more later, but not for less.
+    """
+    return "".join(
+        f"{line}\n" for line in peer_policy.splitlines() if line.strip() and line.split()[0] not in ("log", "#")
+    )

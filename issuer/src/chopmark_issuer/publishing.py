@@ -1,0 +1,108 @@
+"""Publishing: from what the registry holds to what everybody can verify.
+
+1 acts that fall due take effect
+2 status lists and the trust bundle are signed where they changed or grow old
+3 all that waits goes to the log, which publishes a checkpoint with a quorum of witnesses
+4 a landmark is made for credentials that have none
+5 landmark files, the region's own and its peers', are recomputed and vouched for
+6 the public folder is brought up to date
+
+A step that fails leaves what was published as it was, and what was signed waits in the outbox; the next publication
+goes on from there. Publishing with nothing new changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chopmark.landmark import LandmarkFile
+from chopmark_ledger.client import Client, LedgerClient
+from sqlalchemy import select
+
+from chopmark_issuer import outbox
+from chopmark_issuer.database import Database
+from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.models import CREDENTIAL, DEPARTMENT, OUTBOX
+from chopmark_issuer.peers import WatchedLog, peer_logs
+from chopmark_issuer.public_files import write_public_files
+from chopmark_issuer.root_keys import root_epochs, root_signers
+from chopmark_issuer.settings import Settings
+from chopmark_issuer.standing import apply_due_acts
+from chopmark_issuer.status_lists import sign_lists
+from chopmark_issuer.trust_bundles import sign_bundle
+from chopmark_issuer.vouching import vouch
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What one publication did: entries sent, size of the log, lists signed, the new bundle's number if there is one,
+    the logs whose landmark files were vouched for further, the files that changed, and what peers made impossible."""
+
+    entries: int
+    size: int
+    status_lists: int
+    bundle: int | None
+    vouched: tuple[str, ...]
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def publish(
+    database: Database, keys: KeyFolder, ledger: LedgerClient, settings: Settings, own: WatchedLog, *, at: int
+) -> Published:
+    """Bring the log, and everything that verifiers fetch, to what the registry holds.
+
+    Args:
+        database: the registry's.
+        keys: its private keys.
+        ledger: the region's log.
+        settings: where the public files go.
+        own: the region's own log, as its landmark file is recomputed.
+        at: POSIX seconds.
+
+    Raises:
+        QuorumError: too few witnesses cosigned.
+        LedgerError, StorageError, TrustError: a step could not be done.
+    """
+    apply_due_acts(database, at=at)  # 1
+    with database.writing() as connection:  # 2
+        lists = sign_lists(connection, keys, at=at)
+        bundle = sign_bundle(
+            connection, roots_by_epoch=root_epochs(connection), signers=root_signers(connection, keys), at=at
+        )
+    sent = _send(database, ledger, own.region, at)  # 3
+    size = ledger.publish(at).checkpoint.size
+    if _credentials_wait_for_landmark(database, ledger):  # 4
+        ledger.landmark_now(at)
+    with database.reading() as connection:
+        others, problems = peer_logs(connection, at=at)
+    vouching = vouch(database, settings.vouched, own, others)  # 5
+    if vouching.origins:
+        sent += _send(database, ledger, own.region, at)
+        size = ledger.publish(at).checkpoint.size
+    with database.reading() as connection:  # 6
+        files = write_public_files(connection, settings.public, vouched=settings.vouched, prove=ledger.tlog_proof)
+    return Published(
+        entries=sent,
+        size=size,
+        status_lists=lists,
+        bundle=None if bundle is None else bundle.seq,
+        vouched=vouching.origins,
+        files=tuple(files),
+        problems=(*problems, *vouching.problems),
+    )
+
+
+def _send(database: Database, ledger: LedgerClient, region: str, at: int) -> int:
+    """Send the outbox to the log, for all departments and the region."""
+    with database.reading() as connection:
+        issuers = frozenset(connection.execute(select(DEPARTMENT.c.id)).scalars())
+    client = Client(f"registry of {region}", issuers, is_region=True)
+    return outbox.flush(database, lambda number, entries: ledger.submit(client, number, entries), at=at)
+
+
+def _credentials_wait_for_landmark(database: Database, ledger: LedgerClient) -> bool:
+    end = LandmarkFile.parse(ledger.landmark_file()).end
+    query = select(OUTBOX.c.id).join(CREDENTIAL, CREDENTIAL.c.outbox_id == OUTBOX.c.id)
+    with database.reading() as connection:
+        return connection.execute(query.where(OUTBOX.c.log_index >= end).limit(1)).first() is not None

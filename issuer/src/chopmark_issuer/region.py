@@ -1,0 +1,406 @@
+"""A region: its roots, log, departments and peers, and the publishing of all that others verify with.
+
+data/registry.db     the registry
+data/keys/           private keys, encrypted
+data/log/            the region's log; data/log/public/ is what log clients fetch
+data/public/         what verifiers fetch (chopmark.refresh)
+
+with Region.open(settings) as region:
+    region.publish()
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chopmark.bundle_entries import IssuerState
+from chopmark.credential import Credential
+from chopmark.errors import StorageError
+from chopmark.identifiers import REGION as REGION_FORM
+from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
+from chopmark.keys import Algorithm
+from chopmark.licence_type import LocalisedText
+from chopmark.tlog_policy import TlogPolicy
+from chopmark_ledger.client import (
+    LocalLedger,
+    WitnessClient,
+    add_log_to_witness,
+    create_ledger,
+    log_vkey,
+    open_ledger,
+    open_witness,
+    witness_vkey,
+)
+from sqlalchemy import Connection, insert, select
+
+from chopmark_issuer import departments, keys, peers
+from chopmark_issuer.catalogue import CatalogueType, add_type, read_type
+from chopmark_issuer.database import Database, open_database
+from chopmark_issuer.departments import Actor
+from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
+from chopmark_issuer.keys import InventoryKey, InventoryUse, KeyFolder
+from chopmark_issuer.models import REGION, WITNESS
+from chopmark_issuer.peers import WatchedLog
+from chopmark_issuer.policies import log_policy
+from chopmark_issuer.publishing import Published, publish
+from chopmark_issuer.records import StoredCredential
+from chopmark_issuer.registry import Registry
+from chopmark_issuer.root_keys import begin_epoch
+from chopmark_issuer.settings import Settings
+
+KEY_LIFETIME = 3 * 366 * 86_400
+"""Seconds that a department's key may sign, unless another end is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPlan:
+    """What a region is made from.
+
+    `region` is its ISO 3166-2 code; `witnesses` are the folders of witnesses that others run; `quorum` is how many of
+    their operators must cosign, more than half where it is None; the trust bundle is signed by `root_threshold` of
+    `root_keys` keys.
+    """
+
+    region: str
+    name: LocalisedText
+    witnesses: tuple[Path, ...]
+    host: str | None = None
+    quorum: int | None = None
+    root_keys: int = 3
+    root_threshold: int = 2
+
+
+def system_clock() -> int:
+    """The time of this machine, POSIX seconds."""
+    return int(time.time())
+
+
+class Region:
+    """An open region; a context manager that closes it. The log is opened when it is first needed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        witnesses: Sequence[WitnessClient] | None,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.clock = clock
+        self.keys = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+        self.registry = Registry(database, self.keys, random=random)
+        self._random = random
+        self._witnesses = witnesses
+        self._ledger: LocalLedger | None = None
+        with database.reading() as connection:
+            row = connection.execute(select(REGION)).first()
+        if row is None:
+            raise NotFoundError(
+                "there is no region", where=str(settings.data), remedy="Make one: chopmark issuer init DATA"
+            )
+        self.region: str = row.region
+        self.name = LocalisedText(row.name_zh_hans, row.name_en)
+        self.host: str = row.host
+        self.origin: str = row.origin
+        self.log_number: int = row.log_number
+        self.log_vkey: str = row.log_vkey
+        self.policy: str = row.policy
+
+    @classmethod
+    def create(
+        cls,
+        settings: Settings,
+        plan: RegionPlan,
+        *,
+        clock: Callable[[], int] = system_clock,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> Region:
+        """Make a region with its root keys and log, and open it.
+
+        Each witness is told of the log; its operator may do that beforehand (`chopmark witness add`).
+
+        Raises:
+            ConflictError: there is a region already.
+            RefusedError: a code that is none, or witnesses that make no quorum.
+            StorageError: the folder cannot be written.
+        """
+        if REGION_FORM.fullmatch(plan.region) is None:
+            raise RefusedError(f"{plan.region[:40]!r} is not a code such as CN-GD or US-IL", where="region")
+        at = clock()
+        host = plan.host or f"{plan.region.lower()}.example"
+        origin = f"{host}/log/{datetime.fromtimestamp(at, UTC).year}"
+        _make_folder(settings.data)
+        database = open_database(settings.database)
+        try:
+            folder = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+            with database.writing() as connection:
+                if connection.execute(select(REGION.c.id)).first() is not None:
+                    raise ConflictError(
+                        "there is a region already", where=str(settings.data), remedy="Choose another folder"
+                    )
+                log_key = folder.generate()
+                vkey = log_vkey(origin, log_key)
+                vkeys = [witness_vkey(witness) for witness in plan.witnesses]
+                policy = log_policy(vkey, vkeys, plan.quorum)
+                keys.enrol_key(
+                    connection,
+                    log_key.public_key,
+                    owner=plan.region,
+                    use=InventoryUse.LOG,
+                    not_before=at,
+                    not_after=at + 10 * KEY_LIFETIME,
+                )
+                connection.execute(
+                    insert(REGION).values(
+                        id=1,
+                        region=plan.region,
+                        name_zh_hans=plan.name.zh_hans,
+                        name_en=plan.name.en,
+                        host=host,
+                        origin=origin,
+                        log_number=1,
+                        log_vkey=vkey,
+                        policy=policy,
+                        created_at=at,
+                    )
+                )
+                for witness, witness_key in zip(plan.witnesses, vkeys, strict=True):
+                    connection.execute(insert(WITNESS).values(vkey=witness_key, folder=str(witness.resolve())))
+                begin_epoch(
+                    connection,
+                    folder,
+                    region=plan.region,
+                    host=host,
+                    count=plan.root_keys,
+                    threshold=plan.root_threshold,
+                    at=at,
+                )
+                create_ledger(settings.log, origin=origin, number=1, key=log_key, clock=clock, random=random)
+                for witness in plan.witnesses:
+                    add_log_to_witness(witness, vkey)
+            return cls(settings, database, clock=clock, random=random, witnesses=None)
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        clock: Callable[[], int] = system_clock,
+        random: Callable[[int], bytes] = os.urandom,
+        witnesses: Sequence[WitnessClient] | None = None,
+    ) -> Region:
+        """Open a region; `witnesses` takes the place of those in the folders it was made with.
+
+        Raises:
+            NotFoundError: there is none.
+            DatabaseError: the registry's database cannot be used.
+        """
+        if not settings.database.is_file():
+            raise NotFoundError(
+                "there is no region", where=str(settings.data), remedy="Make one: chopmark issuer init DATA"
+            )
+        database = open_database(settings.database)
+        try:
+            return cls(settings, database, clock=clock, random=random, witnesses=witnesses)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database, and the log if it was opened."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+        self.database.close()
+
+    def __enter__(self) -> Region:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ledger(self) -> LocalLedger:
+        """The region's log, locked for this process from the first use on.
+
+        Raises:
+            FolderLockedError: another process has it open.
+            LedgerError, KeyMaterialError, StorageError: it, or a witness, cannot be opened.
+        """
+        if self._ledger is None:
+            with self.database.reading() as connection:
+                log_key = keys.key_in_use(connection, owner=self.region, use=InventoryUse.LOG, at=self.clock())
+                folders = [Path(row.folder) for row in connection.execute(select(WITNESS).order_by(WITNESS.c.vkey))]
+            witnesses = self._witnesses
+            if witnesses is None:
+                passphrase = self.settings.witness_passphrase or self.settings.passphrase
+                witnesses = [open_witness(folder, passphrase, clock=self.clock) for folder in folders]
+            self._ledger = open_ledger(
+                self.settings.log,
+                key=self.keys.signer(log_key.kid),
+                witnesses=witnesses,
+                policy_text=self.policy,
+                clock=self.clock,
+                random=self._random,
+            )
+        return self._ledger
+
+    def actor(self, department: str) -> Actor:
+        """An actor for everything that the department is granted now.
+
+        Raises:
+            NotFoundError: no such department.
+        """
+        with self.database.reading() as connection:
+            return departments.authorise(connection, department, at=self.clock())
+
+    def add_department(self, identifier: str, name: LocalisedText) -> None:
+        """Enrol a department with a key for credentials, one for status lists and one for its inspectors.
+
+        Raises:
+            RefusedError: its id is not `<region>/<organisation code>` of this region.
+            ConflictError: it is enrolled already.
+        """
+        at = self.clock()
+        with self.database.writing() as connection:
+            departments.add_department(connection, identifier, name, region=self.region, at=at)
+            for use in (InventoryUse.CREDENTIAL, InventoryUse.STATUS, InventoryUse.INSPECTOR):
+                self._add_key(connection, identifier, use, at)
+
+    def set_department_state(self, identifier: str, state: IssuerState, *, reason: str | None = None) -> None:
+        """Suspend, withdraw or reactivate a department from now on; see `departments.set_state`."""
+        with self.database.writing() as connection:
+            departments.set_state(connection, identifier, state, at=self.clock(), reason=reason)
+
+    def add_type(self, data: bytes, *, where: str = "licence type") -> CatalogueType:
+        """Take a licence type file into the catalogue; the same again changes nothing.
+
+        Raises:
+            CatalogueError, ConflictError: as `catalogue.read_type` and `catalogue.add_type`.
+        """
+        entry = read_type(data, where=where)
+        with self.database.writing() as connection:
+            add_type(connection, entry, region=self.region, at=self.clock())
+        return entry
+
+    def grant(
+        self, department: str, type_id: str, *, valid_from: int | None = None, valid_until: int | None = None
+    ) -> None:
+        """Let a department issue a type, from now on unless another time is named; see `departments.grant_type`."""
+        begin = self.clock() if valid_from is None else valid_from
+        with self.database.writing() as connection:
+            departments.grant_type(connection, department, type_id, valid_from=begin, valid_until=valid_until)
+
+    def end_grant(self, department: str, type_id: str) -> None:
+        """End a grant now; see `departments.end_grant`."""
+        with self.database.writing() as connection:
+            departments.end_grant(connection, department, type_id, at=self.clock())
+
+    def add_key(self, department: str, use: InventoryUse, *, algorithm: Algorithm = Algorithm.ED25519) -> InventoryKey:
+        """Make a new key for a department; the newest signs from now on, and old ones stay known.
+
+        Raises:
+            RefusedError: a use that is the region's.
+            NotFoundError: no such department.
+        """
+        if use in (InventoryUse.ROOT, InventoryUse.LOG):
+            raise RefusedError(f"a {use.value} key belongs to the region", where="use")
+        with self.database.writing() as connection:
+            departments.authorise(connection, department, at=self.clock())
+            return self._add_key(connection, department, use, self.clock(), algorithm)
+
+    def keys_of(self, department: str) -> list[InventoryKey]:
+        """The keys of a department, oldest first."""
+        with self.database.reading() as connection:
+            return keys.inventory(connection, owner=department)
+
+    def revoke_key(self, kid: str, reason: RevocationReason, *, trusted_size: int | None) -> None:
+        """End a key now; what it signed counts only in the region's log below `trusted_size`, nowhere if None.
+
+        Raises:
+            NotFoundError: no such key.
+            ConflictError: it was revoked already, otherwise.
+        """
+        trusted = () if trusted_size is None else (TrustedSize(self.origin, trusted_size),)
+        with self.database.writing() as connection:
+            keys.revoke_key(connection, kid, Revocation(self.clock(), reason, trusted))
+
+    def rotate_roots(self, *, count: int = 3, threshold: int = 2) -> None:
+        """Begin a new root epoch; see `root_keys.begin_epoch`. The next bundle is signed by it."""
+        with self.database.writing() as connection:
+            begin_epoch(
+                connection,
+                self.keys,
+                region=self.region,
+                host=self.host,
+                count=count,
+                threshold=threshold,
+                at=self.clock(),
+            )
+
+    def add_peer(self, folder: Path, *, floor: str | None = None) -> str:
+        """Take the region whose data folder this is as a peer; answers its code. See `peers.add_peer`."""
+        with self.database.writing() as connection:
+            return peers.add_peer(connection, folder, floor=floor, at=self.clock())
+
+    def end_peer(self, region: str) -> None:
+        """End a peering now; see `peers.end_peer`."""
+        with self.database.writing() as connection:
+            peers.end_peer(connection, region, at=self.clock())
+
+    def with_proofs(self, stored: StoredCredential, *, tlog_proof: bool = False) -> Credential:
+        """A credential as its holder gets it: with its landmark proof, or a tlog-proof while there is no landmark.
+
+        Args:
+            stored: as the registry holds it.
+            tlog_proof: add the tlog-proof beside a landmark proof; files and wallets keep both, a QR code has no room.
+
+        Raises:
+            NotFoundError: the log does not hold it yet.
+        """
+        if stored.log_index is None:
+            raise NotFoundError("the licence is not in the log yet", remedy="Publish first: chopmark issuer publish")
+        credential = stored.credential
+        landmark = self.ledger.landmark_proof(stored.log_index)
+        if landmark is not None:
+            credential = credential.with_landmark_proof(landmark)
+        if landmark is None or tlog_proof:
+            credential = credential.with_tlog_proof(self.ledger.tlog_proof(stored.log_index))
+        return credential
+
+    def publish(self) -> Published:
+        """Bring the log, and everything that verifiers fetch, to what the registry holds; see `publishing.publish`."""
+        policies = (TlogPolicy.parse(self.policy),)
+        own = WatchedLog(self.region, self.log_number, self.origin, self.ledger.public_folder, policies)
+        return publish(self.database, self.keys, self.ledger, self.settings, own, at=self.clock())
+
+    def _add_key(
+        self,
+        connection: Connection,
+        department: str,
+        use: InventoryUse,
+        at: int,
+        algorithm: Algorithm = Algorithm.ED25519,
+    ) -> InventoryKey:
+        public_key = self.keys.generate(algorithm).public_key
+        return keys.enrol_key(
+            connection, public_key, owner=department, use=use, not_before=at, not_after=at + KEY_LIFETIME
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder cannot be made: {error.strerror}", where=str(folder)) from error

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from chopmark_issuer.database import open_database
+from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.models import DEPARTMENT, Table
+from sqlalchemy import insert, select, text
+
+
+def test_migrations_make_exactly_the_tables_of_the_models(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "registry.db")
+    with database.reading() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), Table.metadata)
+        pragmas = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
+        keys = connection.execute(text("PRAGMA foreign_keys")).scalar()
+    database.close()
+    assert difference == []
+    assert (pragmas, keys) == (["wal", 2], 1)
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    open_database(tmp_path / "registry.db").close()
+    assert stat.S_IMODE((tmp_path / "registry.db").stat().st_mode) == 0o600
+
+
+def test_opening_again_keeps_what_was_written_and_a_failed_block_writes_nothing(tmp_path: Path) -> None:
+    values = {"id": "CN-GD/X", "name_zh_hans": "示例", "name_en": "Sample", "created_at": 1}
+    database = open_database(tmp_path / "registry.db")
+    with database.writing() as connection:
+        connection.execute(insert(DEPARTMENT).values(**values))
+
+    def write_and_fail() -> None:
+        with database.writing() as connection:
+            connection.execute(insert(DEPARTMENT).values(**values | {"id": "CN-GD/Y"}))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
+    database.close()
+    database = open_database(tmp_path / "registry.db")
+    with database.reading() as connection:
+        assert list(connection.execute(select(DEPARTMENT.c.id)).scalars()) == ["CN-GD/X"]
+    database.close()
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    open_database(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(DatabaseError, match="newer version"):
+        open_database(path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"not a database, but long enough to be looked at " * 100)
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        open_database(path)
