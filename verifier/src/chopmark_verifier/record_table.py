@@ -13,6 +13,7 @@ from chopmark.reasons import Language
 from chopmark.strict import time_encode
 from chopmark.verdict import Outcome
 from chopmark.verification_record import read_unverified
+from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -27,12 +28,15 @@ _HEADS = {
 _VERIFIED = {"zh": "签名已验证：由登记的查验密钥签署", "en": "verified: signed by an enrolled inspector key"}
 
 
-def filed_table(filed: Iterable[FiledRecord], language: Language) -> Table:
-    """One line for each record; what is none is shown with its problem."""
-    table = Table(*_HEADS[language], box=None)
+def filed_table(filed: Iterable[FiledRecord], language: Language) -> Group:
+    """One line for each record; below them the files that are none, with what is wrong."""
+    table = Table(box=None)
+    for head in _HEADS[language]:
+        table.add_column(head, overflow="fold")
+    problems = []
     for each in filed:
         if each.unverified is None or each.problem:
-            table.add_row("", Text("✘", style="red"), Text(plain(each.problem)), "", "", Text(plain(str(each.path))))
+            problems.append(Text(f"✘ {plain(str(each.path))}: {plain(each.problem)}", style="red"))
             continue
         record = each.unverified.record
         table.add_row(
@@ -43,7 +47,7 @@ def filed_table(filed: Iterable[FiledRecord], language: Language) -> Table:
             Text(plain(record.verdict.get("licence_type") or "–")),
             Text(record.record_id),
         )
-    return table
+    return Group(table, *problems)
 
 
 def filed_json(filed: FiledRecord) -> dict[str, Any]:
