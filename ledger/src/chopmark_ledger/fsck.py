@@ -149,7 +149,7 @@ class _Walk:
         candidates = []
         for level, index, width in edge:
             derived = self._derived(level, index, width)
-            candidates.append([hashes for hashes in (found[level], derived) if hashes is not None])
+            candidates.append([hashes for hashes in (found[level], *derived) if hashes is not None])
         for choice in product(*candidates):
             chosen = {level: hashes for (level, _, _), hashes in zip(edge, choice, strict=True)}
             if tree.edge_from_tiles(size, chosen).root == root:
@@ -162,14 +162,26 @@ class _Walk:
         )
         return {}
 
-    def _derived(self, level: int, index: int, width: int) -> bytes | None:
-        """Hash what lies below a partial tile, without naming damage: that follows once the tile is trusted."""
-        quiet = _Walk(self.folder, self.checkpoint, None, is_ours=False)
+    def _derived(self, level: int, index: int, width: int) -> list[bytes | None]:
+        """Hash what lies below a partial tile: from the tiles just below it, and all the way from the entries.
+
+        No damage is named here: that follows once it is known what to trust.
+        """
+        quiet = _Walk(self.folder, self.checkpoint, None)
         if level == 0:
             leaves = quiet._leaves(index, width)
-            return None if leaves is None else b"".join(leaves)
-        hashes = [quiet._subtree(level - 1, index * TILE_WIDTH + place, None) for place in range(width)]
-        return b"".join(each for each in hashes if each is not None) if None not in hashes else None
+            return [None if leaves is None else b"".join(leaves)]
+        below = [index * TILE_WIDTH + place for place in range(width)]
+        return [
+            self._from_below(level, index, width),
+            _joined([quiet._subtree(level - 1, each, None) for each in below]),
+        ]
+
+    def _from_below(self, level: int, index: int, width: int) -> bytes | None:
+        """What the tiles just below a tile say it holds; no damage is named."""
+        quiet = _Walk(self.folder, self.checkpoint, None)
+        read = (quiet._tile(level - 1, index * TILE_WIDTH + place, TILE_WIDTH) for place in range(width))
+        return _joined([None if hashes is None else _tile_root(hashes) for hashes in read])
 
     def _subtree(self, level: int, index: int, expected: bytes | None) -> bytes | None:
         """Check the full tile (level, index) and all below it.
@@ -187,6 +199,10 @@ class _Walk:
         if hashes is not None and expected is not None and _tile_root(hashes) != expected:
             self._bad(path, "does not hash to what the tile above it says")
             hashes = None
+        if hashes is None and expected is not None and level > 0:
+            # The tiles just below may still make up for it, and be judged as if it were there.
+            recovered = self._from_below(level, index, TILE_WIDTH)
+            hashes = recovered if recovered is not None and _tile_root(recovered) == expected else None
         if hashes is not None and expected is not None:
             if level == 0:
                 self._bundle(index, TILE_WIDTH, hashes)
@@ -203,8 +219,7 @@ class _Walk:
             below = None if leaves is None else b"".join(leaves)
             self._advance(TILE_WIDTH)
         else:
-            children = [self._subtree(level - 1, index * TILE_WIDTH + place, None) for place in range(TILE_WIDTH)]
-            below = None if None in children else b"".join(child for child in children if child is not None)
+            below = _joined([self._subtree(level - 1, index * TILE_WIDTH + place, None) for place in range(TILE_WIDTH)])
         path = tiles.tile_path(level, index)
         if below is None:
             return None if hashes is None else _tile_root(hashes)
@@ -389,6 +404,12 @@ class _Walk:
 
 def _split(hashes: bytes) -> list[bytes]:
     return [hashes[start : start + HASH_SIZE] for start in range(0, len(hashes), HASH_SIZE)]
+
+
+def _joined(hashes: list[bytes | None]) -> bytes | None:
+    """The hashes in one, None if one of them is."""
+    known = [each for each in hashes if each is not None]
+    return b"".join(known) if len(known) == len(hashes) else None
 
 
 def _tile_root(hashes: bytes) -> bytes:
