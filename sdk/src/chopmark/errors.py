@@ -35,7 +35,7 @@ class ChopmarkError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}. {self.remedy}" if self.remedy else text
+        return f"{text}. {self.remedy[0].upper()}{self.remedy[1:]}" if self.remedy else text
 
 
 class FormatError(ChopmarkError):

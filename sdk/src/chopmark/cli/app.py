@@ -18,8 +18,11 @@ from chopmark.errors import ChopmarkError
 COMMAND_GROUP = "chopmark.commands"
 
 
-def build() -> typer.Typer:
-    """The whole program, with the commands of every member that is installed."""
+def build(wanted: str | None = None) -> typer.Typer:
+    """The program, with the commands of every member that is installed, or of the one `wanted` alone.
+
+    A member is imported when its commands are asked for, so that `chopmark verify` waits for none of them.
+    """
     app = typer.Typer(
         name="chopmark",
         help="Verify electronic licences, look into them, and run the registry and log behind them.",
@@ -31,15 +34,18 @@ def build() -> typer.Typer:
     app.command()(verify)
     app.command()(inspect)
     app.add_typer(trust, name="trust")
-    for entry_point in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
-        app.add_typer(entry_point.load(), name=entry_point.name)
+    members = sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name)
+    own = {"verify", "inspect", "trust"}
+    for member in members:
+        if wanted == member.name or wanted not in own | {entry.name for entry in members}:
+            app.add_typer(member.load(), name=member.name)
     return app
 
 
 def run() -> None:
     """Run the program; an error of ours becomes one sentence on standard error and exit code 3."""
     try:
-        build()()
+        build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except ChopmarkError as error:
         Console(stderr=True, highlight=False).print(f"chopmark: {error}", style="red", markup=False)
         sys.exit(ExitCode.COULD_NOT_TRY)

@@ -110,7 +110,7 @@ def _update(console: Console, store: TrustStore, sources: list[Path], now: int) 
     done: dict[str, Refreshed] = {}
     for region in order:
         if region in folders:
-            taken = refresh(store, region, _reader(folders[region]), now=now)
+            taken = refresh(store, region, folder_reader(folders[region]), now=now)
             done[region] = taken
     for region, taken in done.items():
         _tell(console, region, taken)
@@ -124,7 +124,9 @@ def _tell(console: Console, region: str, done: Refreshed) -> None:
         console.print(f"  ! {problem}", style="yellow", markup=False, soft_wrap=True)
 
 
-def _reader(folder: Path) -> Callable[[str], bytes | None]:
+def folder_reader(folder: Path) -> Callable[[str], bytes | None]:
+    """Answers the published files in a folder, by their paths."""
+
     def fetch(path: str) -> bytes | None:
         wanted = folder.joinpath(*path.split("/"))
         if not wanted.resolve().is_relative_to(folder.resolve()):

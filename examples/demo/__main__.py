@@ -1,0 +1,197 @@
+"""`make demo`: two regions, licences issued, logged, drawn, read back from their pictures, and verified elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from chopmark.cli.images import read_qr_texts
+from chopmark.cli.trust import folder_reader
+from chopmark.cli.verify import choose_language
+from chopmark.keys import Signer
+from chopmark.refresh import refresh
+from chopmark.root_epoch import Roots
+from chopmark.trust_store import TrustStore
+from chopmark.verdict import Outcome, Verdict
+from chopmark.verifier import Verifier
+from chopmark_issuer.keys import InventoryUse
+from chopmark_issuer.qr import draw
+from chopmark_issuer.region import Region
+from chopmark_verifier.desk import InspectionDesk
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from examples.demo.regions import SHANGHAI, make_regions, passphrase
+from examples.demo.scenarios import PURPOSE, Case, Story
+
+_STYLE = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.INDETERMINATE: "yellow"}
+
+
+def main() -> int:
+    """Run the demo into a folder that is made anew."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lang", default=None, help="zh or en; your system's language when left out")
+    arguments = parser.parse_args()
+    language = choose_language(arguments.lang)
+    folder: Path = arguments.folder
+    console = Console(highlight=False)
+    _empty(folder)
+    started = time.monotonic()
+
+    def clock() -> int:
+        return int(time.time())
+
+    def step(zh: str, en: str) -> None:
+        console.print(f"[{time.monotonic() - started:5.1f} s] {zh if language == 'zh' else en}", markup=False)
+
+    step(
+        "建立两个地区：日志、互为见证、部门、密钥",
+        "two regions: logs, each other's witness, departments, keys, types",
+    )
+    guangdong, shanghai = make_regions(folder, clock)
+    with guangdong, shanghai:
+        story = Story(guangdong, shanghai, clock)
+        step(
+            "广东签发证照、入账、发布",
+            "Guangdong issues, logs and publishes",
+        )
+        story.issue()
+        step("上海检查员更新信任库", "an inspector of Shanghai brings the trust store up to date")
+        store = _trust_store(folder / "trust", shanghai, guangdong, clock())
+        step("绘制二维码，从图片读回，查验", "codes are drawn, read back from the pictures, verified")
+        signer = _inspector(shanghai)
+        desk = InspectionDesk(store, signer, inspector=SHANGHAI.transport, folder=folder / "records", clock=clock)
+        results = [(case, _inspect(case, store, desk, folder / "qr")) for case in story.cases(signer)]
+        table, wrong = _table(results, language)
+        wrong += _refusals(table, story, store, folder, language)
+    console.print(table)
+    _farewell(console, folder, language)
+    step("完成", "done")
+    if wrong:
+        console.print(f"not as expected: {', '.join(wrong)}", style="bold red", markup=False)
+    return 1 if wrong else 0
+
+
+def _empty(folder: Path) -> None:
+    """Make the folder anew; one that is not of the demo is left alone."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "passphrase").exists():
+            sys.exit(f"{folder} is not empty and not of an earlier demo: name another folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _trust_store(folder: Path, home: Region, peer: Region, now: int) -> TrustStore:
+    """A store that pins Shanghai's roots, filled from what both regions publish."""
+    pin = (home.settings.public / "root" / "1.note").read_bytes()
+    store = TrustStore.create(folder, roots=Roots.pin(pin))
+    store.put_root(home.region, pin, now=now)
+    for region in (home, peer, home):
+        done = refresh(store, region.region, folder_reader(region.settings.public), now=now)
+    assert not done.problems, done.problems  # noqa: S101 - the demo checks itself
+    return store
+
+
+def _inspector(region: Region) -> Signer:
+    key = next(key for key in region.keys_of(SHANGHAI.transport) if key.use is InventoryUse.INSPECTOR)
+    return region.keys.signer(key.kid)
+
+
+def _inspect(case: Case, store: TrustStore, desk: InspectionDesk, folder: Path) -> Verdict:
+    """Draw the code, read it back from the picture, and verify what was read."""
+    folder.mkdir(exist_ok=True)
+    picture = folder / f"{case.name}.png"
+    picture.write_bytes(draw(case.text).png)
+    (folder / f"{case.name}.txt").write_text(case.text + "\n", encoding="ascii")
+    text = read_qr_texts(picture.read_bytes(), where=picture.name)[0]
+    if case.name == "genuine":
+        return desk.inspect(text, purpose=PURPOSE).verdict
+    return Verifier(store).verify(text, at=case.at, challenge=case.challenge)
+
+
+def _table(results: list[tuple[Case, Verdict]], language: str) -> tuple[Table, list[str]]:
+    chinese = language == "zh"
+    title = (
+        "上海检查员查验广东证照，仅凭信任库"
+        if chinese
+        else "Shanghai inspects licences of Guangdong, from its trust store alone"
+    )
+    table = Table(title=title, title_justify="left", padding=(0, 1))
+    table.add_column("", justify="right", style="dim")
+    table.add_column("出示" if chinese else "shown", overflow="fold")
+    table.add_column("结论" if chinese else "verdict", no_wrap=True)
+    table.add_column("", width=1, style="dim")
+    table.add_column("理由" if chinese else "reason", overflow="fold")
+    names = {Outcome.VALID: "有效", Outcome.INVALID: "无效", Outcome.INDETERMINATE: "无法判定"}
+    wrong = []
+    for number, (case, verdict) in enumerate(results, 1):
+        telling = verdict.checks[case.check]
+        answer = names[verdict.outcome] if chinese else verdict.outcome.value
+        table.add_row(
+            str(number),
+            case.zh if chinese else case.en,
+            Text(answer, style=_STYLE[verdict.outcome]),
+            str(telling.number),
+            Text(telling.message("zh" if chinese else "en")),
+        )
+        told = verdict.outcome is Outcome.VALID or verdict.deciding is telling
+        if verdict.outcome is not case.expected or telling.reason != case.reason or not told:
+            wrong.append(f"{case.name} ({verdict.outcome.value}, {verdict.deciding.reason})")
+    return table, wrong
+
+
+def _refusals(table: Table, story: Story, store: TrustStore, folder: Path, language: str) -> list[str]:
+    """Add what is refused before any verdict: a bundle rolled back, a log with two histories."""
+    chinese = language == "zh"
+    refused = Text("已拒绝" if chinese else "REFUSED", style="red")
+    refusal = story.roll_back(store)
+    table.add_row(
+        str(table.row_count + 1),
+        "回滚的信任清单" if chinese else "a trust bundle rolled back",
+        refused,
+        "",
+        Text(refusal),
+    )
+    status, evidence = story.fork(folder / "witness-of-CN-SH", passphrase(folder))
+    kept = evidence[0].parent.relative_to(folder) if evidence else "-"
+    told = f"见证者回答 {status}，证据留在 {kept}" if chinese else f"the witness answered {status}; evidence in {kept}"
+    table.add_row(
+        str(table.row_count + 1),
+        "账本出示两种历史" if chinese else "a log that shows two histories",
+        refused,
+        Text(told),
+    )
+    return [] if status == 422 and len(evidence) == 2 else ["fork"]
+
+
+def _farewell(console: Console, folder: Path, language: str) -> None:
+    chinese = language == "zh"
+    console.print(("留在 " if chinese else "left in ") + f"{folder}/:", markup=False)
+    for place, zh, en in (
+        ("trust/", "上海检查员的信任库", "the inspector's trust store"),
+        ("qr/", "二维码图片及其文本", "the codes, as pictures and text"),
+        ("records/", "签名的查验记录", "the signed verification record"),
+        ("CN-GD/log/public/", "广东账本：瓦片、条目、检查点", "Guangdong's log: tiles, entries, checkpoint"),
+        (
+            "CN-GD/public/",
+            "广东发布的信任清单、里程碑、状态名单",
+            "what Guangdong publishes: bundle, landmarks, status lists",
+        ),
+    ):
+        console.print(f"  {place:<20}{zh if chinese else en}", markup=False)
+    console.print("接下来试试：" if chinese else "try next:")
+    for command in (
+        f".venv/bin/chopmark verify {folder}/qr/genuine.png --trust {folder}/trust",
+        f".venv/bin/chopmark inspect {folder}/qr/presentation.png",
+        f'.venv/bin/chopmark log fsck {folder}/CN-GD/log/public --vkey "$(cat {folder}/CN-GD.log.vkey)"',
+    ):
+        console.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
