@@ -102,6 +102,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_shown_logged": ("未附登记证明，无法确认已入账", "carries no proof that it was logged"),
     "landmark_unknown": ("信任库中尚无对应的里程碑，请更新", "its landmark is not in the trust store; refresh it"),
     "log_unknown": ("登记账本不属于发证地区", "the log it names is not one of the issuer's region"),
+    "log_not_accepted": (
+        "本地区尚未认可账本 {log}，请更新信任库",
+        "the home region does not accept the log {log} yet; refresh the trust store",
+    ),
     "log_path_wrong": ("登记证明不符：{problem}", "the proof does not lead to the log: {problem}"),
     "log_quorum_missing": ("登记证明缺少足够的见证", "the proof's checkpoint has too few witnesses"),
     "log_frozen_before": ("账本封存后才登记", "logged beyond the final size of a frozen log"),
@@ -160,7 +164,6 @@ REASONS: dict[str, tuple[str, str]] = {
     "bundle_expired": ("地区 {region} 的信任清单已过期", "the trust bundle of {region} has expired"),
     "compare_identity": ("请核对身份证件", "compare the identity document"),
     "requested_fields_missing": ("所要求的字段未全部披露", "not all fields that were asked for are disclosed"),
-    "licence_number_irregular": ("证照编号不合规范", "the licence number does not follow its scheme"),
     "restricted_use": ("仅限用途：{purpose}", "for one purpose only: {purpose}"),
 }
 """Reason code → (zh-Hans, en)."""

@@ -27,12 +27,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from chopmark import cbor, cose, qr_text
+from chopmark.authority import absent_from_bundle, authority_problem
 from chopmark.challenge import Challenge
 from chopmark.credential import Credential, Kind
 from chopmark.entries import CredentialEntry
 from chopmark.errors import (
     ChopmarkError,
     FormatError,
+    LimitError,
     QuorumError,
     SignatureError,
     UnsupportedError,
@@ -60,10 +62,6 @@ FUTURE_TOLERANCE: Final = HOUR
 """An object dated further ahead of the clock than this is refused."""
 CLOCK_TOLERANCE: Final = 300
 """Seconds a device's clock may be behind the witnessed floor before nothing that depends on time passes."""
-ISSUED_TO_WITNESSED: Final = DAY
-"""`iat` further than this from the witnessed time fails: the outbox survives a day without its log."""
-BOUNDARY_GRACE: Final = 15 * 60
-"""The one grace: an entry made before a boundary is witnessed up to one landmark interval later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +125,12 @@ _NO_END: Final = Check(8, _PASS, "no_end_of_validity")
 
 @dataclass(slots=True)
 class _Inspection:
-    """One run of the recipe: what was read, what was looked up, what was found."""
+    """One run of the recipe: what was read, what was looked up, what was found.
 
+    `clock` is the device's time, `at` the one asked about, `now` the later of the two.
+    """
+
+    clock: int
     at: int
     now: int
     challenge: str | None
@@ -197,7 +199,7 @@ class Verifier:
         if at is None:
             at = clock
         # A caller that names a later time vouches for it; only an earlier one is a question about the past.
-        return _Inspection(at=at, now=max(clock, at), challenge=challenge)
+        return _Inspection(clock=clock, at=at, now=max(clock, at), challenge=challenge)
 
     def _verify(self, inspection: _Inspection, data: bytes) -> Verdict:
         checks = inspection.checks
@@ -259,7 +261,8 @@ class Verifier:
                 return Check(2, _UNKNOWN, "challenge_required")
             reason = "holder_proved"
         if inspection.checks[4].result is _PASS:  # so that forgeries cannot fill the cache
-            refused = self._replay_cache.remember(credential.digest, presentation.token_hash, inspection.at)
+            # By the device's clock: a question about another time must not make the cache forget what is shown now.
+            refused = self._replay_cache.remember(credential.digest, presentation.token_hash, inspection.clock)
             if refused is not None:
                 return Check(2, _FAIL if refused == "replayed" else _UNKNOWN, refused)
         return Check(2, _PASS, reason, None, age)
@@ -313,7 +316,7 @@ class Verifier:
         assert proof is not None  # noqa: S101
         log = bundle.log_by_number(proof.log_number)
         if log is None:
-            return _absent_from_bundle(6, bundle, credential, "log_unknown")
+            return absent_from_bundle(6, bundle, credential.claims, "log_unknown")
         record = self.store.landmark(log.origin, proof.start, proof.end)
         if record is None:
             return Check(6, _UNKNOWN, "landmark_unknown")
@@ -321,7 +324,7 @@ class Verifier:
             proof.verify(leaf, record)
         except ChopmarkError as error:
             return Check(6, _FAIL, "log_path_wrong", {"problem": str(error)})
-        return _found_in_log(inspection, log, proof.index, record.witnessed_time)
+        return self._found_in_log(inspection, log, proof.index, record.witnessed_time)
 
     def _in_checkpoint(self, inspection: _Inspection, bundle: TrustBundle, leaf: bytes, encoded: bytes) -> Check:
         credential = inspection.credential
@@ -331,7 +334,10 @@ class Verifier:
             origin = proof.checkpoint.origin
             log = bundle.log_by_origin(origin)
             if log is None:
-                return _absent_from_bundle(6, bundle, credential, "log_unknown")
+                return absent_from_bundle(6, bundle, credential.claims, "log_unknown")
+            peer = self.store.peer(bundle.region)
+            if peer is not None and origin not in peer.origins:
+                return Check(6, _UNKNOWN, "log_not_accepted", {"log": origin})
             witnessed_time = 0
             # Every policy counts: the log's own, and the floor that the home region sets for a peer.
             for policy in self.store.policies(bundle.region, origin):
@@ -340,7 +346,22 @@ class Verifier:
             return Check(6, _UNKNOWN, "log_quorum_missing")
         except ChopmarkError as error:
             return Check(6, _FAIL, "log_path_wrong", {"problem": str(error)})
-        return _found_in_log(inspection, log, proof.index, witnessed_time)
+        return self._found_in_log(inspection, log, proof.index, witnessed_time)
+
+    def _found_in_log(self, inspection: _Inspection, log: Log, index: int, witnessed_time: int) -> Check:
+        if log.final is not None and index >= log.final.size:
+            return Check(6, _FAIL, "log_frozen_before")
+        # A later checkpoint or landmark shows an old entry too: else its holder would choose the time of check 7.
+        landmarks = self.store.landmark_file(log.origin)
+        earliest = None if landmarks is None else landmarks.covering(index)
+        if earliest is not None:
+            witnessed_time = min(witnessed_time, earliest.witnessed_time)
+        if witnessed_time > inspection.now + FUTURE_TOLERANCE:
+            return Check(6, _UNKNOWN, "witnessed_in_future")
+        inspection.log = log
+        inspection.log_index = index
+        inspection.witnessed_time = witnessed_time
+        return Check(6, _PASS, "logged", {"index": str(index)}, max(inspection.at - witnessed_time, 0))
 
     # 7 the issuer had the authority when it was logged
     def _authority(self, inspection: _Inspection) -> Check:
@@ -348,34 +369,19 @@ class Verifier:
         assert credential is not None  # noqa: S101
         if bundle is None or key is None:
             return _NOT_REACHED[7]
-        claims, witnessed = credential.claims, inspection.witnessed_time
+        witnessed = inspection.witnessed_time
         if witnessed is None or log is None:
             return Check(7, _UNKNOWN, "time_of_logging_unknown")
-        earliest = witnessed - BOUNDARY_GRACE
-        if not _covers(log.not_before, log.not_after, witnessed, earliest):
-            return Check(7, _FAIL, "log_outside_window")
-        issuer = bundle.issuer(claims.issuer)
-        if issuer is None:
-            return Check(7, _FAIL, "issuer_unknown", {"issuer": claims.issuer})
-        state = issuer.state_at(witnessed)
-        if state != "active" and issuer.state_at(earliest) != "active":
-            return Check(7, _FAIL, "issuer_inactive", {"state": state or "unknown"})
-        if not _covers(key.not_before, key.not_after, witnessed, earliest):
-            return Check(7, _FAIL, "key_outside_window")
-        # A size cannot be backdated, so it alone decides what a revoked key's entries are still worth.
-        if key.revoked is not None:
-            trusted = key.revoked.trusted_size(log.origin)
-            if trusted is None or inspection.log_index >= trusted:
-                return Check(7, _FAIL, f"key_{key.revoked.reason}")
-        if inspection.licence_type is None:
-            return _absent_from_bundle(7, bundle, credential, "type_unknown", {"type": claims.licence_type})
-        if not any(
-            _covers(grant.not_before, grant.not_after, witnessed, earliest)
-            for grant in bundle.grants(claims.issuer, inspection.licence_type.id)
-        ):
-            return _absent_from_bundle(7, bundle, credential, "not_granted")
-        if abs(claims.issued_at - witnessed) > ISSUED_TO_WITNESSED:
-            return Check(7, _FAIL, "issued_far_from_logged")
+        problem = authority_problem(
+            credential.claims,
+            bundle,
+            key,
+            inspection.licence_type,
+            witnessed=witnessed,
+            entry=(log, inspection.log_index),
+        )
+        if problem is not None:
+            return problem
         return self._bundles_fresh(inspection, bundle)
 
     def _bundles_fresh(self, inspection: _Inspection, bundle: TrustBundle) -> Check:
@@ -384,8 +390,8 @@ class Verifier:
         for relied_on in (bundle,) if bundle is home else (bundle, home):
             age = inspection.at - relied_on.issued
             oldest = max(oldest, age)
-            if age > BUNDLE_FRESHNESS.degrade:
-                if age > BUNDLE_FRESHNESS.hard_stop:
+            if age >= BUNDLE_FRESHNESS.degrade:
+                if age >= BUNDLE_FRESHNESS.hard_stop:
                     return Check(7, _UNKNOWN, "bundle_past_hard_stop", {"region": relied_on.region}, age)
                 details = {"region": relied_on.region, "age": duration(age)}
                 inspection.remarks.append(Remark("bundle_stale", details))
@@ -403,8 +409,10 @@ class Verifier:
         if reference is None:
             return Check(9, _FAIL, "status_missing") if licence_type.status else Check(9, _PASS, "status_exempt")
         source = bundle.status_source(reference.uri)
-        if source is None or source.issuer != credential.claims.issuer:
-            return _absent_from_bundle(9, bundle, credential, "status_source_unknown")
+        if source is None:
+            return absent_from_bundle(9, bundle, credential.claims, "status_source_unknown")
+        if source.issuer != credential.claims.issuer:
+            return Check(9, _FAIL, "status_source_unknown")
         token = self.store.status_list(reference.uri)
         if token is None:
             return Check(9, _UNKNOWN, "status_list_absent")
@@ -412,16 +420,17 @@ class Verifier:
             return Check(9, _FAIL, "status_index_outside")
         value = token.status_list.get(reference.index)
         age = inspection.at - token.issued_at
-        if value == 1:
+        # Nothing returns from there, so an old list still says it; of a time before the list it says nothing.
+        if value == 1 and (age >= -FUTURE_TOLERANCE or token.issued_at > inspection.now + FUTURE_TOLERANCE):
             return Check(9, _FAIL, "revoked", None, age)
         freshness = FRESHNESS[licence_type.freshness]
-        if age > freshness.hard_stop or inspection.at >= token.expires:
+        if age >= freshness.hard_stop or inspection.at >= token.expires:
             return Check(9, _UNKNOWN, "status_list_too_old", {"limit": duration(freshness.hard_stop)}, age)
         if age < -FUTURE_TOLERANCE:
             return Check(9, _UNKNOWN, "status_list_too_new", None, age)
         if value != 0:
             return Check(9, _FAIL, "suspended" if value == 2 else "superseded", None, age)
-        if age > freshness.degrade:
+        if age >= freshness.degrade:
             inspection.remarks.append(Remark("status_stale", {"age": duration(age)}))
         return Check(9, _PASS, "status_valid", None, max(age, 0))
 
@@ -445,6 +454,7 @@ class Verifier:
         credential = inspection.credential
         if credential is not None and credential.claims.usage is not None and credential.claims.usage.purpose:
             inspection.remarks.append(Remark("restricted_use", {"purpose": credential.claims.usage.purpose}))
+        provisional = outcome is Outcome.INDETERMINATE and self._provisional(inspection)
         return Verdict(
             outcome,
             tuple(checks),
@@ -453,17 +463,24 @@ class Verifier:
             credential,
             inspection.licence_type,
             inspection.bundle,
-            self.store.home,
+            self.store.bundle(self.store.home_region),
             inspection.shown,
-            outcome is Outcome.INDETERMINATE and self._provisional(inspection),
+            provisional,
         )
 
     def _provisional(self, inspection: _Inspection) -> bool:
-        if not self.policy.accept_provisional or inspection.credential is None:
+        credential, bundle, key = inspection.credential, inspection.bundle, inspection.key
+        if not self.policy.accept_provisional or credential is None or bundle is None or key is None:
             return False
         unknown = [check for check in inspection.checks if check.result is _UNKNOWN]
-        return {check.reason for check in unknown} <= {"not_shown_logged", "time_of_logging_unknown"} and (
-            0 <= inspection.at - inspection.credential.claims.issued_at <= DAY
+        if not {check.reason for check in unknown} <= {"not_shown_logged", "time_of_logging_unknown"}:
+            return False
+        # As if it were logged at the time asked: a key known to be stolen must not sign "just now".
+        claims, at = credential.claims, inspection.at
+        return (
+            0 <= at - claims.issued_at <= DAY
+            and authority_problem(claims, bundle, key, inspection.licence_type, witnessed=at, entry=None) is None
+            and self._bundles_fresh(inspection, bundle).result is _PASS
         )
 
 
@@ -475,6 +492,8 @@ def _parse(inspection: _Inspection, data: bytes) -> Check:
             inspection.presentation = Presentation.from_sign1(sign1)
             credential = inspection.presentation.credential
         else:
+            if len(data) > LIMITS.credential_size:
+                raise LimitError(f"{len(data)} bytes, above the limit of {LIMITS.credential_size}", where="credential")
             credential = Credential.from_sign1(sign1)
     except UnsupportedError as error:
         return Check(1, _UNKNOWN, "unknown_claim", {"names": str(error)})
@@ -494,7 +513,7 @@ def _challenge_problem(inspection: _Inspection, presentation: Presentation, text
     credential = presentation.credential
     if presentation.audience != challenge.inspector or presentation.nonce != challenge.digest:
         return Check(2, _FAIL, "challenge_not_answered")
-    if inspection.at > challenge.expires:
+    if inspection.at >= challenge.expires:
         return Check(2, _FAIL, "challenge_expired")
     if challenge.licence_type != credential.claims.licence_type:
         return Check(2, _FAIL, "challenge_for_another_type")
@@ -528,7 +547,9 @@ def _disclosures(inspection: _Inspection) -> Check:
     if bundle is None:
         return _NOT_REACHED[5]
     if licence_type is None:
-        return _absent_from_bundle(5, bundle, credential, "type_unknown", {"type": credential.claims.licence_type})
+        return absent_from_bundle(
+            5, bundle, credential.claims, "type_unknown", {"type": credential.claims.licence_type}
+        )
     fields = licence_type.field_by_id
     for identifier, value in shown.items():
         known = fields.get(identifier)
@@ -560,31 +581,6 @@ def _validity(inspection: _Inspection) -> Check:
     if usage is not None and usage.until is not None and at >= usage.until:
         return Check(8, _FAIL, "usage_expired", {"date": time_encode(usage.until)})
     return _NO_END if claims.expires is None else _WITHIN_VALIDITY
-
-
-def _found_in_log(inspection: _Inspection, log: Log, index: int, witnessed_time: int) -> Check:
-    if log.final is not None and index >= log.final.size:
-        return Check(6, _FAIL, "log_frozen_before")
-    if witnessed_time > inspection.now + FUTURE_TOLERANCE:
-        return Check(6, _UNKNOWN, "witnessed_in_future")
-    inspection.log = log
-    inspection.log_index = index
-    inspection.witnessed_time = witnessed_time
-    return Check(6, _PASS, "logged", {"index": str(index)}, max(inspection.at - witnessed_time, 0))
-
-
-def _absent_from_bundle(
-    number: int, bundle: TrustBundle, credential: Credential, reason: str, details: dict[str, str] | None = None
-) -> Check:
-    # A bundle older than the credential may not know it yet; a newer one that does not know it denies it.
-    if credential.claims.issued_at > bundle.issued:
-        return Check(number, _UNKNOWN, "bundle_older_than_licence")
-    return Check(number, _FAIL, reason, details)
-
-
-def _covers(not_before: int, not_after: int | None, latest: int, earliest: int) -> bool:
-    """Whether a window holds for an entry made between `earliest` and `latest`, whose later end counts."""
-    return not_before <= latest and (not_after is None or earliest < not_after)
 
 
 def duration(seconds: int) -> str:
