@@ -11,6 +11,7 @@ from rich.console import Console
 
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.inspect import inspect
+from chopmark.cli.plain_text import plain
 from chopmark.cli.trust import trust
 from chopmark.cli.verify import verify
 from chopmark.errors import ChopmarkError
@@ -38,7 +39,11 @@ def build(wanted: str | None = None) -> typer.Typer:
     own = {"verify", "inspect", "trust"}
     for member in members:
         if wanted == member.name or wanted not in own | {entry.name for entry in members}:
-            app.add_typer(member.load(), name=member.name)
+            try:
+                app.add_typer(member.load(), name=member.name)
+            except ImportError as error:
+                # One member that is installed wrongly must not take the others' commands with it.
+                typer.echo(f"chopmark: the commands of {member.name!r} cannot be loaded: {error}", err=True)
     return app
 
 
@@ -47,7 +52,8 @@ def run() -> None:
     try:
         build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except ChopmarkError as error:
-        Console(stderr=True, highlight=False).print(f"chopmark: {error}", style="red", markup=False)
+        console = Console(stderr=True, highlight=False, emoji=False)
+        console.print(plain(f"chopmark: {error}"), style="red", markup=False, soft_wrap=True)
         sys.exit(ExitCode.COULD_NOT_TRY)
     except BrokenPipeError:
         # The reader of our output is gone; there is nobody left to tell.

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.pins import open_store, read_bytes
+from chopmark.cli.plain_text import plain
 from chopmark.durable_file import read_file
 from chopmark.errors import FormatError, StorageError
 from chopmark.limits import LIMITS
@@ -50,7 +51,7 @@ def init(
     store = TrustStore.create(folder, roots=pinned)
     now = int(time.time())
     store.put_root(pinned.region, data, now=now)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"home {pinned.region}, root epoch {pinned.epoch}, {len(pinned.verifiers)} keys, fingerprint:")
     console.print(_fingerprint(data))
     if sources:
@@ -67,14 +68,14 @@ def update(
 
     Everything is verified before it is used; what is older or wrong is refused, said, and leaves what was there.
     """
-    _update(Console(highlight=False), open_store(folder, roots=roots), sources, int(time.time()))
+    _update(Console(highlight=False, emoji=False), open_store(folder, roots=roots), sources, int(time.time()))
 
 
 @trust.command()
 def show(folder: TrustOption = Path("trust")) -> None:
     """Show what a trust store holds, and how old it is."""
     store = open_store(folder)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     now = int(time.time())
     table = Table("region", "bundle", "issued", "age", "issuers", "types", "landmarks", "status lists", box=None)
     for region in store.regions:
@@ -84,7 +85,7 @@ def show(folder: TrustOption = Path("trust")) -> None:
     console.print(table)
     console.print(f"home {store.home_region}; it is later than {time_encode(store.clock_floor)}")
     for line in store.report(now):
-        console.print(f"! {line}", style="yellow", markup=False)
+        console.print(plain(f"! {line}"), style="yellow", markup=False)
 
 
 def _row(store: TrustStore, bundle: TrustBundle, now: int) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ def _update(console: Console, store: TrustStore, sources: list[Path], now: int) 
 def _tell(console: Console, region: str, done: Refreshed) -> None:
     console.print(f"{region}: {len(done.taken)} files taken, {len(done.problems)} refused or absent")
     for problem in done.problems:
-        console.print(f"  ! {problem}", style="yellow", markup=False, soft_wrap=True)
+        console.print(plain(f"  ! {problem}"), style="yellow", markup=False, soft_wrap=True)
 
 
 def folder_reader(folder: Path) -> Callable[[str], bytes | None]:

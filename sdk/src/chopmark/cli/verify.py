@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +13,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from chopmark.claims import LATEST
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.inputs import Input, read_input
 from chopmark.cli.pins import open_store
+from chopmark.cli.plain_text import plain, plain_json
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark.reasons import Language
-from chopmark.strict import time_decode, time_encode
+from chopmark.strict import decimal, time_decode, time_encode
 from chopmark.verdict import Outcome, Result, Verdict
 from chopmark.verifier import Verifier, duration
 
@@ -60,19 +61,19 @@ def verify(
     verifier = Verifier(open_store(trust))
     moment = read_time(at) if at is not None else None
     asked = _read_challenge(challenge) if challenge is not None else None
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, errors = Console(highlight=False, emoji=False), Console(stderr=True, highlight=False, emoji=False)
     worst = ExitCode.VALID
     for argument in inputs:
         try:
             given = read_input(argument)
         except ChopmarkError as error:
-            errors.print(f"chopmark: {error}", style="red", markup=False, soft_wrap=True)
+            errors.print(plain(f"chopmark: {error}"), style="red", markup=False, soft_wrap=True)
             worst = ExitCode.COULD_NOT_TRY
             continue
         verdict = _verdict(verifier, given, moment, asked)
         worst = max(worst, _EXIT[verdict.outcome], key=_SEVERITY.index)
         if as_json:
-            typer.echo(json.dumps({"input": given.name, **verdict.to_json()}, ensure_ascii=False))
+            typer.echo(plain_json({"input": given.name, **verdict.to_json()}))
         else:
             console.print(render(verdict, language, title=given.name))
     raise typer.Exit(worst)
@@ -92,8 +93,8 @@ def choose_language(lang: str | None) -> Language:
 
 def read_time(text: str) -> int:
     """A time on the command line: RFC 3339 with Z, or POSIX seconds."""
-    if text.isascii() and text.isdigit() and len(text) <= 12:
-        return int(text)
+    if text.isascii() and text.isdecimal():
+        return decimal(text, where="--at", maximum=LATEST)
     return time_decode(text, where="--at")
 
 
@@ -117,15 +118,15 @@ def render(verdict: Verdict, language: Language, *, title: str) -> Panel:
     style = _STYLE[verdict.outcome]
     head = Text(_OUTCOME_TEXT[language][verdict.outcome], style=style)
     if verdict.outcome is not Outcome.VALID:
-        head.append("  " + verdict.deciding.message(language), style="none")
+        head.append("  " + plain(verdict.deciding.message(language)), style="none")
     parts: list[Any] = [head]
-    parts.extend(Text("· " + remark.message(language), style="yellow") for remark in verdict.remarks)
+    parts.extend(Text("· " + plain(remark.message(language)), style="yellow") for remark in verdict.remarks)
     facts = _facts(verdict, language)
     if facts.row_count:
         parts += [Text(""), facts]
     parts += [Text(""), _checks(verdict, language)]
     foot = ("判定时间 " if language == "zh" else "as of ") + time_encode(verdict.at)
-    return Panel(Group(*parts), title=Text(title), subtitle=Text(foot), border_style=style, title_align="left")
+    return Panel(Group(*parts), title=Text(plain(title)), subtitle=Text(foot), border_style=style, title_align="left")
 
 
 def _facts(verdict: Verdict, language: Language) -> Table:
@@ -147,9 +148,9 @@ def _facts(verdict: Verdict, language: Language) -> Table:
             f"{issuer.name.zh_hans if chinese else issuer.name.en} ({credential.claims.issuer})",
         )
     number = verdict.licence_number()
-    table.add_row("证照编号" if chinese else "number", number or ("未披露" if chinese else "not disclosed"))
+    table.add_row("证照编号" if chinese else "number", plain(number or ("未披露" if chinese else "not disclosed")))
     for shown in verdict.fields():
-        table.add_row(shown.label.zh_hans if chinese else shown.label.en, readable(shown.value, shown.kind))
+        table.add_row(shown.label.zh_hans if chinese else shown.label.en, plain(readable(shown.value, shown.kind)))
     return table
 
 
@@ -176,11 +177,6 @@ def _checks(verdict: Verdict, language: Language) -> Table:
         mark, style = _MARK[check.result]
         age = duration(check.age) if check.age is not None and check.age >= 0 else ""
         table.add_row(
-            str(check.number), Text(mark, style=style), check.name(language), Text(check.message(language)), age
+            str(check.number), Text(mark, style=style), check.name(language), Text(plain(check.message(language))), age
         )
     return table
-
-
-def now() -> int:
-    """POSIX seconds now."""
-    return int(datetime.now(UTC).timestamp())
