@@ -63,11 +63,21 @@ _SIGN1_TAG = 0xD2
 _ARRAY_OF_FOUR = 0x84
 _TEXT_KEY_SIZE = 255
 
-_SMALL_VALUES: Final[tuple[int | bool | None, ...]] = tuple(
-    byte if byte < 0x18 else 0x1F - byte if 0x20 <= byte < 0x38 else byte == 0xF5 if byte in {0xF4, 0xF5} else None
-    for byte in range(256)
+_SMALL_KEYS: Final[tuple[int | None, ...]] = tuple(
+    byte if byte < 0x18 else 0x1F - byte if 0x20 <= byte < 0x38 else None for byte in range(256)
 )
+"""What a first byte says when it is the whole key, else None."""
+
+_SMALL_VALUES: Final[tuple[int | bool | None, ...]] = (*_SMALL_KEYS[:0xF4], False, True, *_SMALL_KEYS[0xF6:])
 """What a first byte says when it is the whole value, else None."""
+
+_STRING_SIZES: Final[tuple[int | None, ...]] = tuple(
+    byte % 0x20 if 0x40 <= byte < 0x80 and byte % 0x20 <= 24 else None for byte in range(256)
+)
+"""The size of a string of less than 24 bytes, by its first byte; 24 says that the size is the next byte."""
+
+_LEAST_ARGUMENTS: Final = {24: 24, 25: 0x100, 26: 0x10000, 27: 0x100000000}
+"""What must be written in 1, 2, 4 and 8 bytes: less has a shorter form."""
 
 _REFUSED_HEADS: Final = {
     0xF6: "null is not in the profile",
@@ -94,126 +104,140 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
     size = len(data)
     if size > max_size:
         raise LimitError(f"{size} bytes, above the limit of {max_size}", where=where)
-    small_values = _SMALL_VALUES
-    frequent_keys = _FREQUENT_KEYS
-    key_sizes = _KEY_SIZES
-    max_depth = LIMITS.cbor_depth
-    max_items = LIMITS.cbor_items
     # One loop over all items. A container is put into its parent when it opens and filled afterwards, so that
-    # closing one is a pop from `parents`. `previous` is the last key's encoding in a map and None in an array.
+    # closing one is a pop from `parents`. In a map `previous` is the first byte of the last key, and `encoded` its
+    # encoding where that is longer; in an array `previous` is None.
     # A string that runs past the end leaves `position` beyond `size`: the next byte read, or the last line, sees it.
     root: list[Value] = []
     container: Any = root
-    previous: bytes | None = None
+    previous: int | None = None
+    encoded = b""
     remaining = 1
-    parents: list[tuple[Any, bytes | None, int, int]] = []
+    parents: list[tuple[Any, int | None, bytes, int, int]] = []
     depth = 0
     position = 0
     key: Any = None
+    end = 0
     try:
         while True:
             while remaining:
                 remaining -= 1
                 if previous is not None:
-                    start = position
-                    position += key_sizes[data[position]]
-                    encoded = data[start:position]
-                    key = frequent_keys.get(encoded)
-                    if key is None:
-                        key, position = _read_key(data, start, where)
+                    first = data[position]
+                    key = _SMALL_KEYS[first]
+                    if key is not None:
+                        if first <= previous:
+                            raise _out_of_order(first == previous, position, where)
+                        position += 1
+                    else:
+                        start = position
+                        before = encoded
+                        position += _KEY_SIZES[first]
                         encoded = data[start:position]
-                    if encoded <= previous:
-                        raise _out_of_order(encoded, previous, start, where)
-                    previous = encoded
-                start = position
+                        key = _FREQUENT_KEYS.get(encoded)
+                        if key is None:
+                            key, position = _read_key(data, start, where)
+                            encoded = data[start:position]
+                        if first <= previous and (first < previous or encoded <= before):
+                            raise _out_of_order(encoded == before, start, where)
+                    previous = first
                 first = data[position]
                 position += 1
-                value: Any = small_values[first]
+                value: Any = _SMALL_VALUES[first]
                 if value is None:
-                    major = first >> 5
-                    argument = first & 0x1F
-                    if argument > 23:
-                        if major > 5:
-                            raise _refused(data, start, where)
-                        if argument == 24:
-                            argument = data[position]
-                            position += 1
-                            if argument < 24:
+                    length = _STRING_SIZES[first]
+                    if length is None:
+                        start = position - 1
+                        major = first >> 5
+                        argument = first & 0x1F
+                        if argument > 23:
+                            if major > 5:
                                 raise _refused(data, start, where)
-                        elif argument == 25:
-                            argument = data[position] << 8 | data[position + 1]
-                            position += 2
-                            if argument < 0x100:
-                                raise _refused(data, start, where)
-                        elif argument == 26:
-                            argument = int.from_bytes(data[position : position + 4], "big")
-                            position += 4
-                            if argument < 0x10000:
-                                raise IndexError if position > size else _refused(data, start, where)
+                            if argument == 25:
+                                argument = data[position] << 8 | data[position + 1]
+                                position += 2
+                                if argument < 0x100:
+                                    raise _refused(data, start, where)
+                            elif argument == 26:
+                                argument = int.from_bytes(data[position : position + 4], "big")
+                                position += 4
+                                if argument < 0x10000:
+                                    raise IndexError if position > size else _refused(data, start, where)
+                            else:
+                                argument, position = _read_argument(data, start, where)
+                        if major == 0:
+                            value = argument
+                        elif major == 1:
+                            value = -1 - argument
+                        elif major < 4:
+                            length = argument
                         else:
-                            argument, position = _read_argument(data, start, where)
-                    if major == 3:
-                        end = position + argument
-                        value = data[position:end].decode()
-                        position = end
-                    elif major == 2:
-                        end = position + argument
+                            opened = depth + 1
+                            if major == 4:
+                                inner: Any = []
+                                value = inner
+                                needed = argument
+                            elif major == 5:
+                                inner = {}
+                                value = inner
+                                needed = 2 * argument
+                            else:
+                                if first != _SIGN1_TAG:
+                                    raise _refused(data, start, where)
+                                if data[position] != _ARRAY_OF_FOUR:
+                                    raise _fault("tag 18 around something else than an array of four", start, where)
+                                position += 1
+                                inner = []
+                                value = Tagged(inner)
+                                argument = needed = 4
+                                opened = depth + 2
+                            if opened > LIMITS.cbor_depth:
+                                raise LimitError(
+                                    f"nested deeper than {LIMITS.cbor_depth}", where=f"{where}, byte {start}"
+                                )
+                            if needed > size - position:
+                                raise _fault(
+                                    f"{argument} elements announced where {size - position} bytes remain", start, where
+                                )
+                            if argument > LIMITS.cbor_items:
+                                raise LimitError(
+                                    f"{argument} elements, above {LIMITS.cbor_items}", where=f"{where}, byte {start}"
+                                )
+                            if previous is None:
+                                container.append(value)
+                            else:
+                                container[key] = value
+                            if argument:
+                                if remaining:
+                                    parents.append((container, previous, encoded, remaining, depth))
+                                container = inner
+                                previous = -1 if major == 5 else None
+                                encoded = b""
+                                remaining = argument
+                                depth = opened
+                            continue
+                    elif length == 24:
+                        length = data[position]
+                        position += 1
+                        if length < 24:
+                            raise _refused(data, position - 2, where)
+                    if length is not None:
+                        end = position + length
                         value = data[position:end]
+                        if first >= 0x60:
+                            value = value.decode()
                         position = end
-                    elif major == 0:
-                        value = argument
-                    elif major == 1:
-                        value = -1 - argument
-                    else:
-                        opened = depth + 1
-                        if major == 4:
-                            inner: Any = []
-                            value = inner
-                            needed = argument
-                        elif major == 5:
-                            inner = {}
-                            value = inner
-                            needed = 2 * argument
-                        else:
-                            if first != _SIGN1_TAG:
-                                raise _refused(data, start, where)
-                            if data[position] != _ARRAY_OF_FOUR:
-                                raise _fault("tag 18 around something else than an array of four", start, where)
-                            position += 1
-                            inner = []
-                            value = Tagged(inner)
-                            argument = needed = 4
-                            opened = depth + 2
-                        if opened > max_depth:
-                            raise LimitError(f"nested deeper than {max_depth}", where=f"{where}, byte {start}")
-                        if needed > size - position:
-                            raise _fault(
-                                f"{argument} elements announced where {size - position} bytes remain", start, where
-                            )
-                        if argument > max_items:
-                            raise LimitError(f"{argument} elements, above {max_items}", where=f"{where}, byte {start}")
-                        if previous is None:
-                            container.append(value)
-                        else:
-                            container[key] = value
-                        if argument:
-                            parents.append((container, previous, remaining, depth))
-                            container = inner
-                            previous = b"" if major == 5 else None
-                            remaining = argument
-                            depth = opened
-                        continue
                 if previous is None:
                     container.append(value)
                 else:
                     container[key] = value
             if not parents:
                 break
-            container, previous, remaining, depth = parents.pop()
+            container, previous, encoded, remaining, depth = parents.pop()
     except IndexError:
         raise _fault("ends before the value does", size, where) from None
     except UnicodeDecodeError as error:
-        what = "text that is not UTF-8" if position + argument <= size else "ends before the value does"
+        what = "text that is not UTF-8" if end <= size else "ends before the value does"
         raise _fault(what, position + error.start, where) from None
     if position != size:
         what = "bytes behind the value" if position < size else "ends before the value does"
@@ -226,7 +250,7 @@ def _fault(what: str, position: int, where: str) -> FormatError:
 
 
 def _read_argument(data: bytes, start: int, where: str) -> tuple[int, int]:
-    """Read a length or number of 2, 4 or 8 bytes; the position after it comes second."""
+    """Read a length or number of 1, 2, 4 or 8 bytes; the position after it comes second."""
     first = data[start]
     information = first & 0x1F
     if information > 27 or first >> 5 > 5:
@@ -236,7 +260,7 @@ def _read_argument(data: bytes, start: int, where: str) -> tuple[int, int]:
     argument = int.from_bytes(data[start + 1 : position], "big")
     if position > len(data):
         raise IndexError
-    if argument >> (4 * width) == 0:
+    if argument < _LEAST_ARGUMENTS[information]:
         raise _refused(data, start, where)
     return argument, position
 
@@ -264,13 +288,7 @@ def _read_key(data: bytes, start: int, where: str) -> tuple[Key, int]:
         except UnicodeDecodeError as error:
             raise _fault("a text key that is not UTF-8", position + error.start, where) from None
     if major < 2:
-        if first & 0x1F == 24:
-            argument = data[start + 1]
-            position = start + 2
-            if argument < 24:
-                raise _refused(data, start, where)
-        else:
-            argument, position = _read_argument(data, start, where)
+        argument, position = _read_argument(data, start, where)
         key = -1 - argument if major else argument
         if key == 59:
             raise _fault("key 59 is forbidden: readers confuse it with simple value 59", start, where)
@@ -299,9 +317,8 @@ def _refused(data: bytes, start: int, where: str) -> FormatError:
     return _fault(what, start, where)
 
 
-def _out_of_order(encoded: bytes, previous: bytes, start: int, where: str) -> FormatError:
-    what = "a map key that stands twice" if encoded == previous else "map keys out of order"
-    return _fault(what, start, where)
+def _out_of_order(twice: bool, start: int, where: str) -> FormatError:
+    return _fault("a map key that stands twice" if twice else "map keys out of order", start, where)
 
 
 def _head(major: int, argument: int) -> bytes:
@@ -423,12 +440,7 @@ def _check_room(count: int, levels: int) -> None:
 
 
 _FREQUENT_LABELS: Final = (65533, 65534, 65535, -65537, -65538, -65539, "status_list", "idx", "uri", "bits", "lst")
-_FREQUENT_KEYS: Final[dict[bytes, Key]] = {_key(key): key for key in (*range(-24, 24), *_FREQUENT_LABELS, REDACTED)}
-"""Keys that `decode` knows at sight, by their encodings; it reads any other in the same way, only slower."""
-_KEY_SIZES: Final = bytes(
-    {0x18: 2, 0x19: 3, 0x1A: 5, 0x38: 2, 0x39: 3, 0x3A: 5, 0xF8: 2}.get(
-        byte, 1 + byte % 0x20 if 0x60 <= byte < 0x78 else 1
-    )
-    for byte in range(256)
-)
-"""Bytes of a key that begins with this byte; 1 where it is none of the frequent ones."""
+_FREQUENT_KEYS: Final[dict[bytes, Key]] = {_key(key): key for key in (*_FREQUENT_LABELS, REDACTED)}
+"""Longer keys that `decode` knows at sight, by their encodings; it reads any other in the same way, only slower."""
+_KEY_SIZES: Final = bytes({0x19: 3, 0x1A: 5, 0x3A: 5, 0xF8: 2}.get(byte, byte % 0x20 + 1) for byte in range(256))
+"""Bytes of a frequent key, by its first byte; any number for other first bytes."""
