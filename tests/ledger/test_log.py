@@ -281,7 +281,7 @@ def test_a_creation_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("chopmark_ledger.log._write_tiles", fail)
+        patch.setattr("chopmark_ledger.store._write_tiles", fail)
         with pytest.raises(OSError, match="No space"):
             create_ledger(tmp_path / "log", origin="cn-gd.example/log", number=1, key=key)
     with pytest.raises(FolderError, match="never finished"):
@@ -402,7 +402,7 @@ def test_a_commit_that_failed_stops_the_log_and_reopening_settles_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("chopmark_ledger.log._write_tiles", fail)
+        patch.setattr("chopmark_ledger.store._write_tiles", fail)
         with pytest.raises(KeyboardInterrupt):
             ledger.submit(REGISTRY, 1, entries)
     with pytest.raises(LogStoppedError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -160,3 +161,28 @@ def finish(world: World, sent: dict[int, list[bytes]]) -> None:
     for index in list(world.acknowledged)[:: max(1, size // 20)]:
         ledger.tlog_proof(index)
         assert ledger.landmark_proof(index) is not None
+
+
+def test_appends_and_publications_in_several_threads_do_not_disturb_each_other(world: World) -> None:
+    ledger = world.open()
+    batches = {number: world.entries(number % 7 * 20 + 1) for number in range(60)}
+    published = []
+
+    def append(numbers: range) -> None:
+        for number in numbers:
+            world.submit(ledger, number, batches[number])
+
+    def publish() -> None:
+        for _ in range(15):
+            published.append(ledger.publish().checkpoint.size)
+            world.check()
+
+    with ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(append, range(start, 60, 3)) for start in range(3)]
+        work.append(pool.submit(publish))
+        for each in work:
+            each.result()
+    assert published == sorted(published)
+    ledger.publish()
+    assert world.check() == 1 + sum(map(len, batches.values()))
+    assert len(world.acknowledged) == ledger.size - 1

@@ -18,10 +18,11 @@ from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note, split_cosignature
 from chopmark_ledger import tree
-from chopmark_ledger.errors import FolderError, LedgerDamagedError, WitnessClockError
+from chopmark_ledger.errors import FolderError, FolderLockedError, LedgerDamagedError, WitnessClockError
+from chopmark_ledger.lock import FolderLock
 from chopmark_ledger.nodes import NodeReader
 from chopmark_ledger.witness import Contradiction, Witness, WitnessAnswer, parse_request
-from chopmark_ledger.witness_folder import add_log, init_witness, open_witness, witness_vkey
+from chopmark_ledger.witness_folder import FolderStore, add_log, init_witness, open_witness, witness_vkey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -393,6 +394,30 @@ def test_of_two_processes_that_submit_two_histories_only_one_is_cosigned(
         )
     answers = sorted(process.communicate()[0].strip() for process in processes)
     assert answers == ["200", "409"]
+
+
+def test_what_is_held_is_read_judged_and_replaced_under_one_lock(
+    witness: Witness, log: FakeLog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = []
+
+    def probing(name: str) -> Callable[..., object]:
+        real: Callable[..., object] = getattr(FolderStore, name)
+
+        def probe(*arguments: object) -> object:
+            with pytest.raises(FolderLockedError):
+                FolderLock(folder)
+            locked.append(name)
+            return real(*arguments)
+
+        return probe
+
+    for name in ("load", "save", "keep_evidence"):
+        monkeypatch.setattr(FolderStore, name, probing(name))
+    witness.add_checkpoint(log.request(0, 7), NOW)
+    witness.add_checkpoint(FakeLog("fork").request(7, 7), NOW)
+    assert locked == ["load", "save", "load", "keep_evidence"]
+    FolderLock(folder).release()
 
 
 def test_a_witness_is_made_once(folder: Path) -> None:

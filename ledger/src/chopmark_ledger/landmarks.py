@@ -16,18 +16,16 @@ quorum cosigned, and carry its size and witnessed time. The database holds them 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, fields
 
 from chopmark import merkle
 from chopmark.entries import LandmarkFileEntry, TrustBundleEntry, parse_entry
 from chopmark.landmark import SPAN_MAX, LandmarkFile, LandmarkRecord
 from chopmark.limits import LIMITS
-from sqlalchemy import insert, select, update
 
 from chopmark_ledger.errors import NotPublishedError, RestoredBackupError, TileConflictError
-from chopmark_ledger.log import Log, Publication
-from chopmark_ledger.models import LANDMARK, LEDGER
+from chopmark_ledger.log import Log
 from chopmark_ledger.public_folder import PublicFolder
+from chopmark_ledger.store import Publication
 
 FILE_NAME = "landmarks"
 
@@ -38,11 +36,9 @@ class Landmarks:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._mutex = threading.Lock()
-        columns = [LANDMARK.c[field.name] for field in fields(LandmarkRecord)]
-        with log.database.read() as connection:
-            rows = connection.execute(select(*columns).order_by(LANDMARK.c.position)).all()
-            self._interval_began: int = connection.execute(select(LEDGER.c.interval_began)).scalar_one()
-        self.file = LandmarkFile.empty(log.identity.number).with_records(LandmarkRecord(*row) for row in rows)
+        records, self._interval_began = log.store.landmarks()
+        self.file = LandmarkFile.empty(log.identity.number).with_records(records)
+        self._standing = 0  # bytes of the public file that this process has compared with its own
 
     def end_due(self, *, now: int) -> tuple[LandmarkRecord, ...]:
         """End the intervals that are due at `now` (POSIX seconds); answers the records that were added.
@@ -91,7 +87,8 @@ class Landmarks:
             return self._end(ends, publication, now)
 
     def _witnessed_too_early(self, publication: Publication) -> bool:
-        return len(self.file) > 0 and publication.witnessed_time < self.file.records[-1].witnessed_time
+        last = self.file.covering(self.file.end - 1)
+        return last is not None and publication.witnessed_time < last.witnessed_time
 
     def _end(self, ends: list[int], publication: Publication, now: int) -> tuple[LandmarkRecord, ...]:
         records = []
@@ -104,13 +101,13 @@ class Landmarks:
             begin = end
         if records:
             extended = self.file.with_records(records)
-            with self._log.database.write() as connection:
-                rows = [{"position": n, **asdict(record)} for n, record in enumerate(records, len(self.file))]
-                connection.execute(insert(LANDMARK), rows)
-                connection.execute(update(LEDGER).where(LEDGER.c.id == 1).values(interval_began=now))
+            self._log.store.add_landmarks(records, position=len(self.file), now=now)
             self.file = extended
             self._interval_began = now
-        _write_file(self._log.public_folder, self.file.encode())
+        data = self.file.encode()
+        if self._standing != len(data) or self._log.public_folder.size(FILE_NAME) != len(data):
+            _write_file(self._log.public_folder, data)
+            self._standing = len(data)
         return tuple(records)
 
 

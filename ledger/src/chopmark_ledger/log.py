@@ -30,11 +30,9 @@ from chopmark.keys import Signer
 from chopmark.landmark import LandmarkFile
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
 from chopmark.tiles import partial_tiles
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from chopmark_ledger import durable, tree
 from chopmark_ledger.batch import MAX_NUMBER, Client, batch_digest, check_entries, shuffled
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import (
     BackpressureError,
     ConflictError,
@@ -45,12 +43,11 @@ from chopmark_ledger.errors import (
     RestoredBackupError,
 )
 from chopmark_ledger.lock import FolderLock
-from chopmark_ledger.models import BATCH, ENTRY, LEDGER, PUBLICATION, TILE
 from chopmark_ledger.nodes import NodeReader
 from chopmark_ledger.public_folder import PublicFolder
+from chopmark_ledger.store import CommittedBatch, CommittedTree, LedgerStore, LogIdentity, Publication
 
 _MAX_CLIENT_NAME = 200
-_TILES_PER_QUERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +63,6 @@ class LogSettings:
 DEFAULT_SETTINGS = LogSettings()
 
 
-@dataclass(frozen=True, slots=True)
-class LogIdentity:
-    """Who the log is: its origin, its number within the region, its suite, its vkey, and when it began."""
-
-    origin: str
-    number: int
-    suite: int
-    vkey: str
-    created: int
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """The last checkpoint that was put into the public folder: `note` with its cosignatures, and its times."""
-
-    size: int
-    root: bytes
-    note: bytes
-    witnessed_time: int
-    published: int
-
-
 class Log:
     """An open log. Make one with `Log.create` or `Log.open`, and close it; it is a context manager.
 
@@ -98,7 +73,7 @@ class Log:
         self,
         folder: Path,
         lock: FolderLock,
-        database: Database,
+        store: LedgerStore,
         *,
         key: Signer | None,
         clock: Callable[[], int],
@@ -108,14 +83,16 @@ class Log:
         self.folder = folder
         self.settings = settings
         self.clock = clock
-        self.database = database
+        self.store = store
         self.public_folder = PublicFolder(folder / "public", folder / "staging")
-        self.read_nodes = NodeReader(self._load_tiles)
+        self.read_nodes = NodeReader(store.tiles)
         self._lock = lock
         self._random = random
         self._mutex = threading.RLock()
         self._stopped_by: str | None = None
-        self.identity, self._edge, self._publication = self._load()
+        self.identity = store.identity()
+        self._edge = self._read_edge()
+        self._publication = store.publication()
         self._signer = None if key is None else NoteSigner(self.identity.origin, key)
         if self._signer is not None and self._signer.vkey != self.identity.vkey:
             raise FolderError(
@@ -148,30 +125,15 @@ class Log:
         """
         LandmarkFile.empty(number)
         signer = NoteSigner(origin, key)
-        created = clock()
-        genesis = GenesisEntry(origin, suite, created).encode()
+        identity = LogIdentity(origin, number, suite, signer.vkey, clock())
+        genesis = GenesisEntry(origin, suite, identity.created).encode()
         edge, tiles = tree.append(tree.EMPTY_EDGE, [merkle.leaf_hash(genesis)])
         durable.make_folder(folder)
-        with _locked_database(folder) as (lock, database):
-            with database.write() as connection:
-                if connection.execute(select(LEDGER.c.id)).first() is not None:
-                    raise FolderError("there is a log already", where=str(folder), remedy="Open it instead")
-                connection.execute(
-                    insert(LEDGER).values(
-                        id=1,
-                        origin=origin,
-                        number=number,
-                        suite=suite,
-                        vkey=signer.vkey,
-                        created=created,
-                        size=edge.size,
-                        root=edge.root,
-                        interval_began=created,
-                    )
-                )
-                connection.execute(insert(ENTRY), [{"index": 0, "data": genesis}])
-                _write_tiles(connection, tiles, 0)
-            return cls(folder, lock, database, key=key, clock=clock, random=random, settings=settings)
+        with _locked_store(folder) as (lock, store):
+            store.create(identity, genesis, edge, tiles)
+            durable.sync_folder(folder)  # the database syncs its content, not its own name
+            durable.sync_folder(folder.parent)
+            return cls(folder, lock, store, key=key, clock=clock, random=random, settings=settings)
 
     @classmethod
     def open(
@@ -194,12 +156,12 @@ class Log:
         """
         if not (folder / "ledger.db").is_file():
             raise FolderError("there is no log", where=str(folder), remedy="Create one first")
-        with _locked_database(folder) as (lock, database):
-            return cls(folder, lock, database, key=key, clock=clock, random=random, settings=settings)
+        with _locked_store(folder) as (lock, store):
+            return cls(folder, lock, store, key=key, clock=clock, random=random, settings=settings)
 
     def close(self) -> None:
         """Close the database and give the folder back."""
-        self.database.close()
+        self.store.close()
         self._lock.release()
 
     def __enter__(self) -> Log:
@@ -249,30 +211,18 @@ class Log:
             check_entries(client, entries)
             self._check_pressure(len(entries))
             order = shuffled(len(entries), self._random)
-            edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entries[position]) for position in order])
+            ordered = [entries[position] for position in order]
+            edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in ordered])
             first = self._edge.size
-            indexes = [0] * len(order)
-            for index, position in enumerate(order, first):
-                indexes[position] = index
-            with self._stopping_on_failure(), self.database.write() as connection:
-                self._move(connection, edge)
-                connection.execute(
-                    insert(ENTRY),
-                    [{"index": index, "data": entries[position]} for index, position in enumerate(order, first)],
-                )
-                _write_tiles(connection, tiles, first)
-                connection.execute(
-                    insert(BATCH).values(
-                        client=client.name,
-                        number=batch_number,
-                        digest=digest,
-                        first=first,
-                        places=struct.pack(f">{len(indexes)}H", *(index - first for index in indexes)),
-                        committed=self.clock(),
-                    )
-                )
+            places = [0] * len(order)
+            for place, position in enumerate(order):
+                places[position] = place
+            packed = struct.pack(f">{len(places)}H", *places)
+            batch = CommittedBatch(client.name, batch_number, digest, first, packed, self.clock())
+            with self._stopping_on_failure():
+                self.store.commit(CommittedTree(first, self._edge.root), edge, tiles, ordered, batch)
             self._edge = edge
-            return indexes
+            return [first + place for place in places]
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Read committed entries [start, end).
@@ -280,9 +230,7 @@ class Log:
         Raises:
             LedgerDamagedError: the database has lost one.
         """
-        rows = select(ENTRY.c.data).where(ENTRY.c.index >= start, ENTRY.c.index < end).order_by(ENTRY.c.index)
-        with self.database.read() as connection:
-            found: list[bytes] = list(connection.scalars(rows))
+        found = self.store.entries(start, end)
         if len(found) != max(end - start, 0):
             raise LedgerDamagedError(f"the database has {len(found)} of the entries {start} to {end - 1}")
         return found
@@ -293,7 +241,7 @@ class Log:
         Raises:
             LedgerDamagedError: the database has lost them.
         """
-        hashes = self._load_tiles([(level, index)]).get((level, index), b"")
+        hashes = self.store.tiles([(level, index)]).get((level, index), b"")
         if len(hashes) < width * merkle.HASH_SIZE:
             raise LedgerDamagedError(f"the database has lost hashes of tile {index} at level {level}")
         return hashes[: width * merkle.HASH_SIZE]
@@ -311,12 +259,11 @@ class Log:
             self._check_running()
             if self._signer is None:
                 raise FolderError("the log was opened without its key", where=str(self.folder))
-            with self.database.read() as connection:
-                row = connection.execute(select(LEDGER.c.size, LEDGER.c.root)).one()
-            if (row.size, row.root) != (self._edge.size, self._edge.root):
+            committed = self.store.tree()
+            if committed != CommittedTree(self._edge.size, self._edge.root):
                 self._stopped_by = "somebody else changed the database"
                 self._check_running()
-            checkpoint = Checkpoint(self.identity.origin, row.size, row.root)
+            checkpoint = Checkpoint(self.identity.origin, committed.size, committed.root)
             return checkpoint, sign_note(checkpoint.body(), [self._signer])
 
     def standing_checkpoint(self) -> bytes | None:
@@ -362,47 +309,34 @@ class Log:
 
     def record_publication(self, publication: Publication) -> None:
         """Note in the database what now stands durably in the public folder."""
-        values = {name: getattr(publication, name) for name in ("size", "root", "note", "witnessed_time", "published")}
         with self._mutex, self._stopping_on_failure():
-            with self.database.write() as connection:
-                if connection.execute(update(PUBLICATION).where(PUBLICATION.c.id == 1).values(values)).rowcount == 0:
-                    connection.execute(insert(PUBLICATION).values(id=1, **values))
+            self.store.record_publication(publication)
             self._publication = publication
 
-    def _load(self) -> tuple[LogIdentity, tree.TreeEdge, Publication | None]:
+    def _read_edge(self) -> tree.TreeEdge:
+        """Read the edge of the tree from its partial tiles, and check it against the root."""
         where = str(self.folder)
-        with self.database.read() as connection:
-            row = connection.execute(select(LEDGER)).one_or_none()
-            published = connection.execute(select(PUBLICATION)).one_or_none()
-        if row is None:
-            raise FolderError("the log was never finished being created", where=where, remedy="Create it again")
-        widths = {(tile.level or 0, tile.index): tile.width for tile in partial_tiles(row.size)}
-        tiles = self._load_tiles(list(widths))
+        committed = self.store.tree()
+        widths = {(tile.level or 0, tile.index): tile.width for tile in partial_tiles(committed.size)}
+        tiles = self.store.tiles(list(widths))
         if any(len(tiles.get(tile, b"")) != width * merkle.HASH_SIZE for tile, width in widths.items()):
             raise LedgerDamagedError("the tiles at the edge of the tree are not those of its size", where=where)
-        edge = tree.edge_from_tiles(row.size, {level: hashes for (level, _), hashes in tiles.items()})
-        if edge.root != row.root:
+        edge = tree.edge_from_tiles(committed.size, {level: hashes for (level, _), hashes in tiles.items()})
+        if edge.root != committed.root:
             raise LedgerDamagedError("the tiles at the edge of the tree do not hash to its root", where=where)
-        identity = LogIdentity(row.origin, row.number, row.suite, row.vkey, row.created)
-        publication = None
-        if published is not None:
-            publication = Publication(
-                published.size, published.root, published.note, published.witnessed_time, published.published
-            )
-        return identity, edge, publication
+        return edge
 
     def _known_batch(self, client: str, number: int, digest: bytes) -> list[int] | None:
-        with self.database.read() as connection:
-            row = connection.execute(select(BATCH).where(BATCH.c.client == client, BATCH.c.number == number)).first()
-        if row is None:
+        batch = self.store.batch(client, number)
+        if batch is None:
             return None
-        if row.digest != digest:
+        if batch.digest != digest:
             raise ConflictError(
                 f"client {client} sent another body as batch {number}",
                 where=f"batch {number}",
                 remedy="Give the new entries a number of their own",
             )
-        return [row.first + place for (place,) in struct.iter_unpack(">H", row.places)]
+        return [batch.first + place for (place,) in struct.iter_unpack(">H", batch.places)]
 
     def _check_pressure(self, count: int) -> None:
         unpublished = self._edge.size - (self._publication.size if self._publication else 0)
@@ -411,20 +345,6 @@ class Log:
                 f"{unpublished:,} entries wait for publication, the bound is {self.settings.max_unpublished:,}",
                 where=self.identity.origin,
                 remedy="Send the batch again once the log has published: a witness quorum may be missing",
-            )
-
-    def _move(self, connection: Connection, edge: tree.TreeEdge) -> None:
-        """Put the new size and root in the place of those that this process knows, or stop."""
-        moved = connection.execute(
-            update(LEDGER)
-            .where(LEDGER.c.id == 1, LEDGER.c.size == self._edge.size, LEDGER.c.root == self._edge.root)
-            .values(size=edge.size, root=edge.root)
-        )
-        if moved.rowcount != 1:
-            raise LogStoppedError(
-                "somebody else changed the database",
-                where=str(self.folder),
-                remedy="Find the second writer and end it, then open the log again",
             )
 
     def _check_running(self) -> None:
@@ -444,50 +364,18 @@ class Log:
             self._stopped_by = str(error) or type(error).__name__
             raise
 
-    def _load_tiles(self, tiles: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        found: dict[tuple[int, int], bytes] = {}
-        with self.database.read() as connection:
-            for start in range(0, len(tiles), _TILES_PER_QUERY):
-                wanted = [
-                    and_(TILE.c.level == level, TILE.c.index == index)
-                    for level, index in tiles[start : start + _TILES_PER_QUERY]
-                ]
-                columns = select(TILE.c.level, TILE.c.index, TILE.c.hashes)
-                for level, index, hashes in connection.execute(columns.where(or_(*wanted))):
-                    found[level, index] = hashes
-        return found
-
 
 @contextmanager
-def _locked_database(folder: Path) -> Iterator[tuple[FolderLock, Database]]:
-    """Lock a folder and open its database; both are kept when the block ends well, closed when it raises."""
+def _locked_store(folder: Path) -> Iterator[tuple[FolderLock, LedgerStore]]:
+    """Lock a folder and open its database; both are kept when the block ends well, given back when it raises."""
     lock = FolderLock(folder)
     try:
-        database = Database(folder / "ledger.db")
+        store = LedgerStore(folder)
         try:
-            yield lock, database
+            yield lock, store
         except BaseException:
-            database.close()
+            store.close()
             raise
     except BaseException:
         lock.release()
         raise
-
-
-def _write_tiles(connection: Connection, tiles: Sequence[tree.TileRun], old_size: int) -> None:
-    begun = {(tile.level or 0, tile.index) for tile in partial_tiles(old_size)}
-    rows = [{"tile_level": tile.level, "tile_index": tile.index, "hashes": tile.hashes} for tile in tiles]
-    continued = [row for row in rows if (row["tile_level"], row["tile_index"]) in begun]
-    new = [row for row in rows if (row["tile_level"], row["tile_index"]) not in begun]
-    if continued:
-        connection.execute(
-            update(TILE)
-            .where(TILE.c.level == bindparam("tile_level"), TILE.c.index == bindparam("tile_index"))
-            .values(hashes=bindparam("hashes")),
-            continued,
-        )
-    if new:
-        connection.execute(
-            insert(TILE).values(level=bindparam("tile_level"), index=bindparam("tile_index")),
-            new,
-        )

@@ -48,6 +48,13 @@ class PublicFolder:
         """
         return durable.read_file(self.path / name, max_size=max_size)
 
+    def size(self, name: str) -> int | None:
+        """The bytes of a file, None where it cannot be told."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError:
+            return None
+
     def put(self, name: str, data: bytes) -> None:
         """Write a file that never changes; `flush` has to follow.
 

@@ -25,7 +25,8 @@ from chopmark.note import Note, NoteSignature, NoteVerifier
 from chopmark.tlog_policy import PolicyLog, TlogPolicy, WitnessedCheckpoint
 
 from chopmark_ledger.errors import LogStoppedError
-from chopmark_ledger.log import Log, Publication
+from chopmark_ledger.log import Log
+from chopmark_ledger.store import Publication
 from chopmark_ledger.witness import WitnessAnswer
 
 _MAX_ANSWER = 64 * 1024
@@ -130,7 +131,9 @@ class Publisher:
         except QuorumError as error:
             if not problems:
                 raise
-            raise QuorumError(error.what, where=error.where, remedy="; ".join(problems)) from error
+            raise QuorumError(
+                error.what, where=error.where, remedy=f"What the witnesses answered: {'; '.join(problems)}"
+            ) from error
         return cosigned, witnessed
 
     def _ask(
