@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -109,9 +108,11 @@ def init(
     ] = None,
 ) -> None:
     """Make a witness with a new key, and print the vkey that logs put into their policies."""
+    from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415
+
     from chopmark_ledger.witness_folder import add_log, init_witness  # noqa: PLC0415
 
-    vkey = init_witness(folder, name, _passphrase(passphrase_file))
+    vkey = init_witness(folder, name, read_passphrase(passphrase_file))
     for each in log_vkeys or []:
         add_log(folder, each)
     typer.echo(vkey)
@@ -126,25 +127,3 @@ def add_log_command(
     from chopmark_ledger.witness_folder import add_log  # noqa: PLC0415
 
     add_log(folder, vkey)
-
-
-def _passphrase(file: Path | None) -> bytes:
-    """The passphrase from the file given, the file in CHOPMARK_PASSPHRASE_FILE, or CHOPMARK_PASSPHRASE."""
-    from chopmark.errors import KeyMaterialError  # noqa: PLC0415
-
-    from chopmark_ledger import durable  # noqa: PLC0415
-
-    named = os.environ.get("CHOPMARK_PASSPHRASE_FILE")
-    path = file or (Path(named) if named else None)
-    if path is not None:
-        data = durable.read_file(path, max_size=4096)
-        if data is None:
-            raise KeyMaterialError("there is no passphrase file", where=str(path))
-        passphrase = data.rstrip(b"\r\n")
-    else:
-        passphrase = os.environ.get("CHOPMARK_PASSPHRASE", "").encode("utf-8", "surrogateescape")
-    if not passphrase:
-        raise KeyMaterialError(
-            "no passphrase for the key", remedy="Give --passphrase-file, or set CHOPMARK_PASSPHRASE_FILE"
-        )
-    return passphrase

@@ -90,24 +90,6 @@ def empty_folder(folder: Path) -> None:
         raise StorageError(f"the folder cannot be emptied: {error.strerror}", where=str(folder)) from error
 
 
-def read_file(path: Path, *, max_size: int) -> bytes | None:
-    """Read a whole file, or None where there is none.
-
-    Raises:
-        StorageError: it is larger than `max_size`, or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_size + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    if len(data) > max_size:
-        raise StorageError(f"larger than {max_size:,} bytes", where=str(path))
-    return data
-
-
 def _discard(temporary: Path) -> None:
     with contextlib.suppress(OSError):  # the failure that led here is the one to report
         temporary.unlink(missing_ok=True)

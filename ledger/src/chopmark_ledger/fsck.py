@@ -20,17 +20,17 @@ from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
-from chopmark import merkle, tiles
+from chopmark import durable_file, merkle, tiles
 from chopmark.checkpoint import Checkpoint
 from chopmark.entries import GenesisEntry, parse_entry
-from chopmark.errors import ChopmarkError, FormatError, SignatureError, StorageError
+from chopmark.errors import ChopmarkError, FormatError, LimitError, SignatureError, StorageError
 from chopmark.landmark import LandmarkFile
 from chopmark.limits import LIMITS
 from chopmark.merkle import HASH_SIZE
 from chopmark.note import Note, NoteVerifier
 from chopmark.tiles import TILE_WIDTH
 
-from chopmark_ledger import durable, tree
+from chopmark_ledger import tree
 from chopmark_ledger.landmarks import FILE_NAME as LANDMARKS
 from chopmark_ledger.nodes import NodeReader
 
@@ -97,7 +97,7 @@ def fsck(
 
 
 def _checkpoint(folder: Path, verifier: NoteVerifier, origin: str) -> Checkpoint:
-    data = durable.read_file(folder / "checkpoint", max_size=LIMITS.note_size)
+    data = durable_file.read_file(folder / "checkpoint", max_size=LIMITS.note_size)
     if data is None:
         raise FormatError("missing")
     note = Note.parse(data)
@@ -285,8 +285,8 @@ class _Walk:
 
     def _read(self, path: str, max_size: int) -> bytes | None:
         try:
-            data = durable.read_file(self.folder / path, max_size=max_size)
-        except StorageError as error:
+            data = durable_file.read_file(self.folder / path, max_size=max_size)
+        except (StorageError, LimitError) as error:
             self._bad(path, error.what)
             return None
         if data is None:
@@ -309,7 +309,7 @@ class _Walk:
             return False
         path = self._present_path(0, min(self.checkpoint.size, TILE_WIDTH))
         try:
-            data = durable.read_file(self.folder / path, max_size=_MAX_BUNDLE) or b""
+            data = durable_file.read_file(self.folder / path, max_size=_MAX_BUNDLE) or b""
             genesis = parse_entry(data[2 : 2 + int.from_bytes(data[:2], "big")])
         except ChopmarkError:
             return False
@@ -343,7 +343,7 @@ class _Walk:
         if newest in self.damaged:
             self.remarks.append(f"{path}: not checked, as {newest} is damaged")
             return
-        data, whole = self._read(path, bound), durable.read_file(self.folder / newest, max_size=bound)
+        data, whole = self._read(path, bound), durable_file.read_file(self.folder / newest, max_size=bound)
         if data is None or whole is None:
             return
         if level is None:
@@ -364,7 +364,7 @@ class _Walk:
                 yield path.relative_to(self.folder).as_posix()
 
     def _landmarks(self) -> None:
-        data = durable.read_file(self.folder / LANDMARKS, max_size=LIMITS.landmark_file_size)
+        data = durable_file.read_file(self.folder / LANDMARKS, max_size=LIMITS.landmark_file_size)
         if data is None:
             return
         if any(path.startswith("tile/") and not path.startswith("tile/entries/") for path in self.damaged):

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chopmark import merkle
+from chopmark import durable_file, merkle
 from chopmark.errors import ProofError, StorageError
 from chopmark.landmark import LandmarkFile
 from chopmark.limits import LIMITS
 from chopmark.tiles import TileReader
 from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
 
-from chopmark_ledger import durable
 from chopmark_ledger.landmarks import FILE_NAME
 
 CLOCK_GRACE = 15 * 60
@@ -68,7 +67,7 @@ def recompute_landmarks(
     """
 
     def fetch(name: str) -> bytes:
-        data = durable.read_file(public_folder / name, max_size=LIMITS.landmark_file_size)
+        data = durable_file.read_file(public_folder / name, max_size=LIMITS.landmark_file_size)
         if data is None:
             raise StorageError("there is no such file", where=str(public_folder / name))
         return data

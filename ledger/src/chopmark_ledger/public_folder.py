@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chopmark import durable_file
 from chopmark.limits import LIMITS
 
 from chopmark_ledger import durable
@@ -44,9 +45,9 @@ class PublicFolder:
         """Read a file, or None where there is none. What is read is not to be trusted.
 
         Raises:
-            StorageError: it cannot be read, or is larger than `max_size`.
+            StorageError: it cannot be read; `LimitError` if it is larger than `max_size`.
         """
-        return durable.read_file(self.path / name, max_size=max_size)
+        return durable_file.read_file(self.path / name, max_size=max_size)
 
     def size(self, name: str) -> int | None:
         """The bytes of a file, None where it cannot be told."""
@@ -67,7 +68,7 @@ class PublicFolder:
         """
         with self._sound():
             path = self.path / name
-            standing = durable.read_file(path, max_size=_MAX_FILE_SIZE)
+            standing = durable_file.read_file(path, max_size=_MAX_FILE_SIZE)
             if standing is not None and standing != data:
                 raise TileConflictError(
                     "other bytes stand where this file of the log belongs",

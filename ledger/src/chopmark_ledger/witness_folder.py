@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from chopmark import key_file, strict
+from chopmark import durable_file, key_file, strict
 from chopmark.checkpoint import Checkpoint
 from chopmark.errors import ChopmarkError, FormatError, UnsupportedError
 from chopmark.keys import Ed25519Signer, Signer
@@ -67,7 +67,7 @@ class FolderStore:
                 never taken for "nothing held": that would allow a second history.
         """
         path = self._checkpoint(origin)
-        data = durable.read_file(path, max_size=LIMITS.note_size)
+        data = durable_file.read_file(path, max_size=LIMITS.note_size)
         if data is None:
             return WitnessState()
         try:
@@ -212,7 +212,7 @@ def add_log(folder: Path, vkey: str) -> None:
 
 def _read_configuration(folder: Path) -> tuple[str, list[str]]:
     path = folder / _CONFIGURATION
-    data = durable.read_file(path, max_size=_MAX_CONFIGURATION)
+    data = durable_file.read_file(path, max_size=_MAX_CONFIGURATION)
     if data is None:
         raise FolderError(
             "there is no witness", where=str(folder), remedy="Make one with `chopmark witness init DIR --name N`"

@@ -39,16 +39,19 @@ def read_file(path: Path, *, max_size: int) -> bytes | None:
     return data
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace a file in one step, and make that durable; missing folders are made.
+
+    What is `private` only its owner may read: mode 0600, in folders of 0700.
 
     Raises:
         StorageError: it cannot be written; the file is then as it was.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        _make_folder(path.parent)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+        _make_folder(path.parent, 0o700 if private else 0o777)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temporary, flags, 0o600 if private else 0o644)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -96,11 +99,11 @@ def _proof_path(path: Path, data: bytes) -> Path:
     return path.with_name(f"{path.stem}.{sha256(data).hexdigest()[:16]}{_PROOF_SUFFIX}")
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, mode: int) -> None:
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    _make_folder(folder.parent, mode)
+    folder.mkdir(mode=mode, exist_ok=True)
     _sync_folder(folder.parent)
 
 

@@ -8,14 +8,12 @@ the inspector is told that the inspection is filed. Readable by its owner only.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chopmark.durable_file import read_file
+from chopmark.durable_file import read_file, write_file
 from chopmark.errors import ChopmarkError, FormatError, StorageError, TrustError
 from chopmark.identifiers import region_of
 from chopmark.strict import time_encode
@@ -59,29 +57,9 @@ class RecordFolder:
         record = read_unverified(text).record
         day = self.folder / time_encode(record.issued_at)[:10]
         path = day / f"{record.record_id}{_SUFFIX}"
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            _make_folder(day)
-            if path.exists():
-                raise StorageError("the record is filed already", where=str(path))
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(text.encode("ascii"))
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.rename(path)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
-            _sync_folder(day)
-        except OSError as error:
-            raise StorageError(
-                f"the record cannot be filed: {error.strerror}",
-                where=str(path),
-                remedy="Make room or correct the permissions, and inspect again",
-            ) from error
+        if path.exists():
+            raise StorageError("the record is filed already", where=str(path))
+        write_file(path, text.encode("ascii"), private=True)
         return path
 
     def filed(self) -> Iterator[FiledRecord]:
@@ -156,21 +134,3 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise StorageError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no handle on a folder to sync
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
