@@ -340,14 +340,19 @@ class LandmarkVouchingRow(Table, table=True):
 
 
 class ImportedRowRow(Table, table=True):
-    """A row of a source file that became a licence version: the same row again changes nothing."""
+    """A row of a source file that became a licence version: the same row again changes nothing.
+
+    `sort_key` is its place among the rows of its licence; `contents` and `status` are digests of what it said.
+    """
 
     __tablename__ = "imported_row"
     type_id: str = Field(primary_key=True)
     row_key: str = Field(primary_key=True)
+    licence_id: int = Field(foreign_key="licence.id", index=True)
+    version: int
+    sort_key: str
     contents: bytes
     status: bytes
-    version_id: int = Field(foreign_key="licence_version.id")
 
 
 class ImportRunRow(Table, table=True):

@@ -28,25 +28,34 @@ def first_number(
     Raises:
         FieldError: a number or serial is given where none belongs, is missing, or is malformed.
     """
-    if not licence_type.numbered_by_standard:
+    if licence_type.numbered_by_standard:
+        if number is not None:
+            raise FieldError(
+                "licences of this type are numbered by GB/T 36904",
+                where="number",
+                remedy="Give the serial alone, or nothing",
+            )
+        name = f"{_next_serial(connection, department, licence_type.type.id):07}" if serial is None else serial
+    else:
         if serial is not None:
             raise FieldError("licences of this type have no serial", where="serial", remedy="Give the number itself")
         if number is None:
             raise FieldError("the department gives the number of such a licence", where="number")
-        try:
-            return number, read_licence_number(number.strip(), where="number")
-        except FormatError as error:
-            raise FieldError(error.what, where="number") from error
-    if number is not None:
-        raise FieldError(
-            "licences of this type are numbered by GB/T 36904",
-            where="number",
-            remedy="Give the serial alone, or nothing",
-        )
-    if serial is None:
-        serial = f"{_next_serial(connection, department, licence_type.type.id):07}"
+        name = number
+    return identifier_and_number(licence_type, department, name)
+
+
+def identifier_and_number(licence_type: CatalogueType, department: str, name: str) -> tuple[str, str]:
+    """The identifier and first number of the licence of that serial, or number where the type has no numbering.
+
+    Raises:
+        FieldError: it is malformed.
+    """
     try:
-        built = LicenceNumber.build(licence_type.type_code, department.partition("/")[2], serial, 1)
+        if not licence_type.numbered_by_standard:
+            number = read_licence_number(name.strip(), where="number")
+            return number, number
+        built = LicenceNumber.build(licence_type.type_code, department.partition("/")[2], name, 1)
     except FormatError as error:
         raise FieldError(error.what, where=error.where, remedy=error.remedy) from error
     return f"{ROOT}.{built.type_code}.{built.issuer_code}.{built.serial}", built.text

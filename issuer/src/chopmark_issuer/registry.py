@@ -132,12 +132,12 @@ class Registry:
             raise RefusedError(f"{act.value} makes a new version", remedy="Use issue, renew or change")
         with self.database.writing() as connection:
             licence, versions = self._own(connection, actor, number, at, type_id)
-            expected = next_state(_standing(connection, licence, at).state, act)
             effective_from = at if effective_from is None else effective_from
             if effective_from < versions[0].term.begin:
                 raise LifecycleError(
                     f"the licence begins on {calendar_day(versions[0].first_day)}, the act can not have effect before"
                 )
+            expected = next_state(_standing(connection, licence, at, day=min(at, effective_from)).state, act)
             due = effective_from <= at
             write_acts(
                 connection,
@@ -329,11 +329,11 @@ def _new_licence(connection: Connection, department: str, type_id: str, identifi
     return int(result.scalar_one())
 
 
-def _standing(connection: Connection, licence: Licence, at: int) -> Standing:
-    """The standing of a licence now; one that has not begun yet counts as it will be when it begins."""
+def _standing(connection: Connection, licence: Licence, at: int, *, day: int | None = None) -> Standing:
+    """What a licence is, as known now, at a moment (now); one that has not begun counts as it will be when it does."""
     history = records.histories(connection, [licence.id])[licence.id]
     begins = min(act.effective_from for act in history.acts)
-    standing = state_as_of(history.acts, history.terms, at=max(at, begins), known_at=at)
+    standing = state_as_of(history.acts, history.terms, at=max(at if day is None else day, begins), known_at=at)
     if standing is None:
         raise LifecycleError("the clock is behind what the registry recorded", remedy="Correct the clock")
     return standing

@@ -212,6 +212,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_bundle")),
     )
     op.create_table(
+        "imported_row",
+        sa.Column("type_id", sa.String(), nullable=False),
+        sa.Column("row_key", sa.String(), nullable=False),
+        sa.Column("licence_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sort_key", sa.String(), nullable=False),
+        sa.Column("contents", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["licence_id"], ["licence.id"], name=op.f("fk_imported_row_licence_id")),
+        sa.PrimaryKeyConstraint("type_id", "row_key", name=op.f("pk_imported_row")),
+    )
+    op.create_index(op.f("ix_imported_row_licence_id"), "imported_row", ["licence_id"], unique=False)
+    op.create_table(
         "landmark_vouching",
         sa.Column("origin", sa.String(), nullable=False),
         sa.Column("region", sa.String(), nullable=False),
@@ -316,13 +329,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version_id", "position", name=op.f("pk_holder")),
     )
     op.create_index(op.f("ix_holder_code"), "holder", ["code"], unique=False)
-    op.create_table(
-        "imported_row",
-        sa.Column("type_id", sa.String(), nullable=False),
-        sa.Column("row_key", sa.String(), nullable=False),
-        sa.Column("contents", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.LargeBinary(), nullable=False),
-        sa.Column("version_id", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["version_id"], ["licence_version.id"], name=op.f("fk_imported_row_version_id")),
-        sa.PrimaryKeyConstraint("type_id", "row_key", name=op.f("pk_imported_row")),
-    )

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chopmark.status import StatusValue
+from chopmark_issuer import importing
+from chopmark_issuer.departments import Actor
+from chopmark_issuer.errors import AuthorityError, CatalogueError, FieldError, ImportFileError, RefusedError
+from chopmark_issuer.import_writing import write_plans
+from chopmark_issuer.importing import Importer, ImportReport
+from chopmark_issuer.lifecycle import Act, State
+from chopmark_issuer.models import ACT, CREDENTIAL, IMPORT_RUN, IMPORTED_ROW, LICENCE, LICENCE_VERSION, OUTBOX, Table
+from sqlalchemy import func, select
+
+MAPPING: dict[str, Any] = {
+    "format": "chopmark/import-mapping/v1",
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "dates": "YYYY-MM-DD",
+    "row": ["row"],
+    "licence": "number",
+    "order": ["to"],
+    "act": {"column": "act", "values": {"ISSUE": "issue", "RENEW": "renew", "MOVE": "change"}},
+    "issued_on": ["from"],
+    "first_day": ["from"],
+    "last_day": {"columns": ["to"], "when_empty": "refuse"},
+    "status": {
+        "column": "state",
+        "values": {
+            "ok": "in force",
+            "revoked": {"act": "revoke", "effective_from": ["since"], "when_empty": "refuse"},
+            "suspended": {"act": "suspend", "effective_from": ["since"], "when_empty": "refuse"},
+            "inactive": {"act": "close", "effective_from": [], "when_empty": "end of term"},
+        },
+    },
+    "holder": {"name": "name"},
+    "fields": [{"field": "business_name", "columns": ["name"]}],
+}
+HEADER = ["row", "number", "act", "from", "to", "state", "since", "name", "remark"]
+FIRST = ["1", "S1", "ISSUE", "2024-01-01", "2024-12-31", "ok", "", "示例一", ""]
+SECOND = ["2", "S1", "RENEW", "2025-01-01", "2025-12-31", "ok", "", "示例一", ""]
+THIRD = ["3", "S1", "RENEW", "2026-01-01", "2026-12-31", "ok", "", "示例一", ""]
+OTHER = ["4", "S2", "ISSUE", "2026-03-01", "2027-02-28", "ok", "", "示例二", ""]
+
+
+def changed(row: list[str], /, **values: str) -> list[str]:
+    return [values.get(column, value) for column, value in zip(HEADER, row, strict=True)]
+
+
+Run = Callable[..., ImportReport]
+
+
+@pytest.fixture
+def run(office: Any, tmp_path: Path) -> Run:
+    def import_rows(*rows: list[str], mapping: dict[str, Any] = MAPPING, header: list[str] = HEADER) -> ImportReport:
+        path = tmp_path / "licences.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+        importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+        return importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=json.dumps(mapping).encode())
+
+    return import_rows
+
+
+def counts(report: ImportReport) -> tuple[int, int, int, int]:
+    assert report.rows == report.issued + report.changed + report.unchanged + report.refused
+    return report.issued, report.changed, report.unchanged, report.refused
+
+
+def registered(office: Any) -> dict[str, int]:
+    with office.database.reading() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in Table.metadata.sorted_tables
+            if table is not IMPORT_RUN
+        }
+
+
+def statuses(office: Any, number: str) -> list[StatusValue]:
+    with office.database.reading() as connection:
+        query = (
+            select(CREDENTIAL.c.status)
+            .join(LICENCE_VERSION, LICENCE_VERSION.c.id == CREDENTIAL.c.version_id)
+            .where(LICENCE_VERSION.c.number == number)
+            .order_by(LICENCE_VERSION.c.version)
+        )
+        return [StatusValue(status) for status in connection.execute(query).scalars()]
+
+
+def test_rows_of_one_licence_become_its_versions_in_the_order_of_their_terms(office: Any, run: Run) -> None:
+    assert counts(run(THIRD, OTHER, FIRST, SECOND)) == (4, 0, 0, 0)
+    licence, versions = office.registry.licence("S1")
+    assert licence.state is State.VALID
+    assert [version.first_day for version in versions] == sorted(version.first_day for version in versions)
+    assert [version.supersedes for version in versions] == [None, "S1", "S1"]
+    assert statuses(office, "S1") == [StatusValue.SUPERSEDED, StatusValue.SUPERSEDED, StatusValue.VALID]
+    after = registered(office)
+    assert [after[table.name] for table in (LICENCE, LICENCE_VERSION, CREDENTIAL, OUTBOX, ACT, IMPORTED_ROW)] == [
+        2, 4, 4, 4, 4, 4,
+    ]  # fmt: skip
+
+
+def test_the_same_file_again_changes_nothing(office: Any, run: Run) -> None:
+    run(FIRST, SECOND, THIRD, OTHER)
+    before = registered(office)
+    assert counts(run(OTHER, THIRD, SECOND, FIRST)) == (0, 0, 4, 0)
+    assert registered(office) == before
+
+
+def test_a_later_edition_adds_terms_and_what_became_of_the_licence(office: Any, run: Run) -> None:
+    run(FIRST, SECOND)
+    ended = changed(THIRD, state="revoked", since="2026-05-01")
+    assert counts(run(FIRST, SECOND, ended)) == (1, 0, 2, 0)
+    assert statuses(office, "S1") == [StatusValue.SUPERSEDED, StatusValue.SUPERSEDED, StatusValue.INVALID]
+    assert counts(run(FIRST, SECOND, ended)) == (0, 0, 3, 0)
+
+
+def test_a_status_that_changed_is_recorded_with_its_day(office: Any, run: Run) -> None:
+    run(FIRST, SECOND, THIRD)
+    assert counts(run(FIRST, SECOND, changed(THIRD, state="suspended", since="2026-05-01"))) == (0, 1, 2, 0)
+    assert office.registry.licence("S1")[0].state is State.SUSPENDED
+    may_day = 1_777_564_800  # 2026-05-01 00:00 +08:00
+
+    def state(at: int) -> State:
+        standing = office.registry.status_as_of("S1", day=at, known_at=office.now)
+        assert standing is not None
+        return State(standing.state)
+
+    assert (state(may_day - 1), state(may_day)) == (State.VALID, State.SUSPENDED)
+    assert counts(run(FIRST, SECOND, THIRD)) == (0, 1, 2, 0)
+    assert office.registry.licence("S1")[0].state is State.VALID
+
+
+def test_the_status_of_an_earlier_term_governs_nothing(office: Any, run: Run) -> None:
+    run(changed(FIRST, state="revoked", since="2024-06-01"), SECOND, THIRD)
+    assert office.registry.licence("S1")[0].state is State.VALID
+    assert counts(run(changed(FIRST, state="suspended", since="2024-06-01"), SECOND, THIRD)) == (0, 1, 2, 0)
+    assert office.registry.licence("S1")[0].state is State.VALID
+
+
+def test_a_licence_without_a_known_day_of_its_end_closes_with_its_term(office: Any, run: Run) -> None:
+    run(changed(FIRST, state="inactive"), changed(OTHER, state="inactive"))
+    end_of_2024 = 1_735_660_800  # 2025-01-01 00:00 +08:00
+    for number, day in (("S1", end_of_2024), ("S2", office.now)):
+        before = office.registry.status_as_of(number, day=day - 1, known_at=office.now)
+        after = office.registry.status_as_of(number, day=day, known_at=office.now)
+        assert (before.state, after.state) == (State.VALID, State.CLOSED)
+        assert statuses(office, number) == [StatusValue.INVALID]
+
+
+def test_a_corrected_row_of_the_term_in_force_makes_a_new_version(office: Any, run: Run) -> None:
+    run(FIRST, SECOND)
+    assert counts(run(FIRST, changed(SECOND, name="示例壹"))) == (0, 1, 1, 0)
+    versions = office.registry.licence("S1")[1]
+    assert [version.fields[1] for version in versions] == ["示例一", "示例一", "示例壹"]
+    assert counts(run(FIRST, changed(SECOND, name="示例壹"))) == (0, 0, 2, 0)
+    report = run(changed(FIRST, name="示例壹"), changed(SECOND, name="示例壹"))
+    assert counts(report) == (0, 0, 1, 1)
+    assert "superseded" in report.refusals[0].reason
+
+
+def test_columns_that_the_mapping_does_not_name_may_change(run: Run) -> None:
+    run(FIRST)
+    assert counts(run(changed(FIRST, remark="whatever"))) == (0, 0, 1, 0)
+
+
+def test_a_row_that_can_not_be_read_is_refused_alone_unless_it_may_govern(office: Any, run: Run) -> None:
+    broken_first = changed(FIRST, act="?")
+    report = run(broken_first, SECOND, THIRD, OTHER)
+    assert counts(report) == (3, 0, 0, 1)
+    assert (report.refusals[0].number, report.refusals[0].column) == (2, "act")
+    report = run(["9", "S3", "ISSUE", "2025-01-01", "2025-12-31", "ok", "", "示例三", ""],
+                 ["10", "S3", "RENEW", "2026-01-01", "2026-12-31", "?", "", "示例三", ""])  # fmt: skip
+    assert counts(report) == (0, 0, 0, 2)
+    assert [(refusal.number, refusal.column) for refusal in report.refusals] == [(2, "number"), (3, "state")]
+    assert "row 3" in report.refusals[0].reason
+
+
+def test_a_row_whose_place_can_not_be_told_holds_its_licence_back(run: Run) -> None:
+    report = run(changed(FIRST, to="someday"), SECOND)
+    assert counts(report) == (0, 0, 0, 2)
+
+
+def test_nothing_is_put_before_what_the_registry_holds(run: Run) -> None:
+    run(SECOND)
+    report = run(FIRST, SECOND)
+    assert counts(report) == (0, 0, 1, 1)
+    assert report.refusals[0].column == "to"
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (changed(SECOND, act="ISSUE"), "act"),
+        (changed(SECOND, row="1"), "row"),
+        (changed(SECOND, **{"from": "2023-06-01"}), "from"),
+        (changed(SECOND, **{"from": "2026-12-01", "to": "2027-12-31"}), "from"),
+        (changed(SECOND, state="revoked", since="2020-01-01"), "state"),
+    ],
+)
+def test_a_row_that_does_not_follow_is_refused(run: Run, row: list[str], column: str) -> None:
+    report = run(FIRST, row)
+    assert column in [refusal.column for refusal in report.refusals]
+
+
+def test_a_licence_that_was_revoked_is_not_renewed_by_a_file(office: Any, run: Run) -> None:
+    run(FIRST, SECOND)
+    office.registry.record(office.actor(), "S1", Act.CLOSE, at=office.now)
+    report = run(FIRST, SECOND, THIRD)
+    assert counts(report) == (0, 0, 2, 1)
+    assert "closed" in report.refusals[0].reason
+
+
+def test_a_licence_that_no_import_made_is_left_alone(office: Any, run: Run) -> None:
+    office.registry.issue(office.actor(), office.permit(), at=office.now)
+    report = run(changed(FIRST, number="STALL 17"))
+    assert counts(report) == (0, 0, 0, 1)
+    assert "no such import made" in report.refusals[0].reason
+
+
+def test_a_row_that_made_another_licence_is_refused(run: Run) -> None:
+    run(FIRST)
+    report = run(changed(FIRST, number="S9"))
+    assert counts(report) == (0, 0, 0, 1)
+    assert "another licence" in report.refusals[0].reason
+
+
+def test_refused_rows_can_be_corrected_and_fed_again(office: Any, run: Run, tmp_path: Path) -> None:
+    report = run(FIRST, changed(SECOND, state="?"), OTHER)
+    assert counts(report) == (1, 0, 0, 2)
+    assert report.refused_file is not None
+    assert report.refused_file.stat().st_mode & 0o777 == 0o600
+    with report.refused_file.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == [*HEADER, "chopmark_row", "chopmark_column", "chopmark_reason"]
+    assert {row[-3] for row in rows} == {"2", "3"}
+    corrected = [[*row[:5], "ok", *row[6:]] for row in rows]
+    report = run(*corrected, header=header)
+    assert counts(report) == (2, 0, 0, 0)
+    assert report.refused_file is None
+    assert counts(run(FIRST, SECOND, OTHER)) == (0, 0, 3, 0)
+    assert list((tmp_path / "imports").glob(".staging*")) == []
+
+
+def test_an_interrupted_import_goes_on_where_it_was(
+    office: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importing, "CHUNK", 1)
+    real = write_plans
+    calls = 0
+
+    def failing(*arguments: Any, **named: Any) -> None:
+        nonlocal calls
+        calls += 1
+        real(*arguments, **named)
+        if calls == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing, "write_plans", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(FIRST, SECOND, OTHER)
+    assert registered(office)[LICENCE.name] == 1
+    assert list((tmp_path / "imports").glob(".staging*")) == []
+    assert counts(run(FIRST, SECOND, OTHER)) == (1, 0, 2, 0)
+
+
+def test_a_licence_that_can_not_be_signed_does_not_stop_the_others(
+    office: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = write_plans
+
+    def failing(*arguments: Any, **named: Any) -> None:
+        if any(plan.licence == "S1" and plan.versions for plan in named["plans"]):
+            raise FieldError("too large for a credential")
+        real(*arguments, **named)
+
+    monkeypatch.setattr(importing, "write_plans", failing)
+    report = run(FIRST, SECOND, OTHER)
+    assert counts(report) == (1, 0, 0, 2)
+    assert report.refusals[0].reason == "it can not be signed: too large for a credential"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"a,b\n1,2\n", "lacks"),
+        (b"\xff\xfe", "not utf-8"),
+    ],
+)
+def test_a_damaged_file_is_refused_before_anything_is_written(
+    office: Any, tmp_path: Path, data: bytes, reason: str
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(data)
+    before = registered(office)
+    importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+    with pytest.raises(ImportFileError, match=reason):
+        importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=json.dumps(MAPPING).encode())
+    assert registered(office) == before
+    with pytest.raises(CatalogueError):
+        importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=b"{}")
+
+
+def test_only_a_department_with_a_grant_imports_and_only_bearer_types(office: Any, tmp_path: Path) -> None:
+    importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+    arguments = {"type_id": office.permit_type, "mapping_data": json.dumps(MAPPING).encode()}
+    forged = Actor(office.transport, frozenset({office.permit_type}))
+    with pytest.raises(AuthorityError):
+        importer.run(forged, tmp_path / "x.csv", **arguments)
+    with pytest.raises(RefusedError, match="holders' keys"):
+        importer.run(office.actor(office.transport), tmp_path / "x.csv", **arguments | {"type_id": office.driver_type})
+
+
+def test_progress_is_told_up_to_the_last_row(office: Any, tmp_path: Path) -> None:
+    path = tmp_path / "licences.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER, FIRST, SECOND, OTHER])
+    told: list[tuple[str, int, int]] = []
+    importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+    importer.run(
+        office.actor(),
+        path,
+        type_id=office.permit_type,
+        mapping_data=json.dumps(MAPPING).encode(),
+        progress=lambda *step: told.append(step),
+    )
+    assert told[-1] == ("issuing", 3, 3)
