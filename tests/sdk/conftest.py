@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -41,6 +42,8 @@ from chopmark.trust_bundle import (
     TrustBundle,
     sign_trust_bundle,
 )
+
+from tests.sdk.attack_stage import Stage
 
 NOW = 1_795_339_800
 """2026-11-22T09:30:00Z."""
@@ -329,3 +332,15 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
         return calls
 
     return arm
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made durable: for tests that make many trust stores and test something else."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, quick_disk: None) -> Stage:
+    """The sample world with its verifier, where attacks play."""
+    return Stage(tmp_path)
