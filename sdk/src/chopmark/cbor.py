@@ -344,6 +344,11 @@ _TEXT_HEADS: Final = tuple(_head(3, size) for size in range(256))
 _first = itemgetter(0)
 
 
+def bytes_head(size: int) -> bytes:
+    """What stands before the `size` bytes of a byte string."""
+    return _BYTES_HEADS[size] if size < 256 else _head(2, size)
+
+
 def encode(value: Encodable) -> bytes:
     """Write `value` in its one encoding; maps are ordered here, whatever their order in memory.
 
@@ -366,8 +371,7 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
     if kind is int:
         put(_INTEGERS[value] if -256 <= value < 256 else _integer(value))
     elif kind is bytes:
-        size = len(value)
-        put(_BYTES_HEADS[size] if size < 256 else _head(2, size))
+        put(bytes_head(len(value)))
         put(value)
     elif kind is str:
         raw = value.encode()

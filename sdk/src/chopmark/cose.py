@@ -174,15 +174,5 @@ def sign1(
 
 
 def _sig_structure(protected: bytes, payload: bytes) -> bytes:
-    return b"".join((_CONTEXT, _bytes_head(len(protected)), protected, b"\x40", _bytes_head(len(payload)), payload))
-
-
-def _bytes_head(size: int) -> bytes:
-    """The first bytes of a CBOR byte string of `size` bytes."""
-    if size < 24:
-        return bytes((0x40 | size,))
-    if size < 0x100:
-        return bytes((0x58, size))
-    if size < 0x10000:
-        return b"\x59" + size.to_bytes(2, "big")
-    return b"\x5a" + size.to_bytes(4, "big")
+    head = cbor.bytes_head
+    return b"".join((_CONTEXT, head(len(protected)), protected, b"\x40", head(len(payload)), payload))
