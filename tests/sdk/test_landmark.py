@@ -68,8 +68,9 @@ def test_any_landmark_file_is_read_back_and_covers_every_entry(ends: list[int]) 
         assert record is not None
         assert record.start <= index < record.end
         assert record == next(each for each in made if index < each.end)
-    assert file.covering(ends[-1]) is None
-    assert file.covering(-1) is None
+        assert file.witnessed_time(index) == record.witnessed_time
+    assert file.covering(ends[-1]) is file.witnessed_time(ends[-1]) is None
+    assert file.covering(-1) is file.witnessed_time(-1) is None
     for record in made:
         assert file.find(record.start, record.end) == record
         assert file.find(record.start, record.end + 1) != record

@@ -80,6 +80,7 @@ class LandmarkFile:
     suite: int
     _starts: array[int] = field(repr=False, compare=False)
     _ends: array[int] = field(repr=False, compare=False)
+    _times: array[int] = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, data: bytes) -> LandmarkFile:
@@ -106,7 +107,7 @@ class LandmarkFile:
         starts, ends, sizes, times = (words[offset::8] for offset in (0, 1, 6, 7))
         if not _in_order(starts, ends, sizes, times):
             raise _first_fault(starts, ends, sizes, times)
-        return cls(bytes(data), log_number, suite, starts, ends)
+        return cls(bytes(data), log_number, suite, starts, ends, times)
 
     @classmethod
     def empty(cls, log_number: int) -> LandmarkFile:
@@ -154,6 +155,11 @@ class LandmarkFile:
         position = bisect_right(self._ends, index)
         return self._record(position) if index >= 0 and position < len(self._ends) else None
 
+    def witnessed_time(self, index: int) -> int | None:
+        """The time of the earliest record that covers the entry `index`, POSIX seconds; None while none does."""
+        position = bisect_right(self._ends, index)
+        return self._times[position] if index >= 0 and position < len(self._ends) else None
+
     def prefix_digest(self, count: int) -> bytes:
         """SHA-256 of the header and the first `count` records: what an entry of kind 5 vouches for.
 
@@ -196,12 +202,11 @@ class LandmarkProof:
         if type(value) is not list or len(value) != 5:
             raise FormatError("not an array of five", where=_PROOF)
         log_number, start, end, index, hashes = value
-        for number in (log_number, start, end, index):
-            if type(number) is not int or not 0 <= number <= _INTEGER_MAX:
-                raise FormatError("log number, start, end and index are numbers from 0 to 2^63 − 1", where=_PROOF)
-        if log_number >= 1 << 32:
-            raise FormatError("a log number is below 2^32", where=_PROOF)
-        if not start <= index < end or end - start > SPAN_MAX or not is_valid_subtree(start, end):
+        if not (type(log_number) is int and type(start) is int and type(end) is int and type(index) is int):
+            raise FormatError("log number, start, end and index are not all integers", where=_PROOF)
+        if not 0 <= log_number < 1 << 32:
+            raise FormatError("a log number is from 0 to 2^32 − 1", where=_PROOF)
+        if not 0 <= start <= index < end <= _INTEGER_MAX or end - start > SPAN_MAX or not is_valid_subtree(start, end):
             raise FormatError(f"[{start}, {end}) is no landmark that covers entry {index}", where=_PROOF)
         if type(hashes) is not bytes or len(hashes) % HASH_SIZE or len(hashes) > HASH_SIZE * LIMITS.landmark_path:
             raise FormatError(f"not a path of at most {LIMITS.landmark_path} hashes", where=_PROOF)
