@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from chopmark.cbor import REDACTED, Key, Tagged, Value
 from chopmark.errors import FormatError, KeyMaterialError, UnsupportedError
@@ -286,7 +286,8 @@ def check_field_value(value: Value, *, where: str) -> None:
         return
     if type(value) is list:
         for element in value:
-            check_field_value(element, where=where)
+            if type(element) not in _SCALARS:
+                check_field_value(element, where=where)
     elif type(value) is dict and REDACTED not in value:
         for element in value.values():
             check_field_value(element, where=where)
@@ -329,17 +330,13 @@ def _fields(value: Value) -> tuple[Mapping[int, Value], frozenset[bytes]]:
     where = "claim fields (-65537)"
     if type(value) is not dict or not value:
         raise FormatError("not a map with at least one field", where=where)
-    redacted = _NOTHING
-    fields: dict[int, Value] = {}
-    for key, element in value.items():
-        if type(key) is int:
-            if type(element) not in _SCALARS:
-                check_field_value(element, where=f"{where}, field {key}")
-            fields[key] = element
-        elif key is REDACTED:
-            redacted = _digests(element, where)
-        else:
+    fields: dict[Any, Value] = dict(value)
+    redacted = _digests(fields.pop(REDACTED), where) if REDACTED in fields else _NOTHING
+    for key, element in fields.items():
+        if type(key) is not int:
             raise FormatError("a field id that is not an integer", where=where)
+        if type(element) not in _SCALARS:
+            check_field_value(element, where=f"{where}, field {key}")
     return fields, redacted
 
 
