@@ -148,7 +148,7 @@ class Credential:
         Raises:
             FormatError: a disclosure was not signed, repeats a field, or stands twice (check 5).
         """
-        return self._opened()[1]
+        return self.disclosed()[1]
 
     def disclosed_licence_number(self) -> str | None:
         """The licence number in clear or disclosed, else None.
@@ -156,11 +156,14 @@ class Credential:
         Raises:
             FormatError: as `disclosed_fields`.
         """
-        if not self.disclosures:
-            return self.claims.licence_number
-        return self._opened()[0]
+        return self.disclosed()[0]
 
-    def _opened(self) -> tuple[str | None, dict[int, Value]]:
+    def disclosed(self) -> tuple[str | None, dict[int, Value]]:
+        """The licence number and the fields, in clear or disclosed, in one pass.
+
+        Raises:
+            FormatError: as `disclosed_fields`.
+        """
         number = self.claims.licence_number
         fields = dict(self.claims.fields)
         seen: set[bytes] = set()

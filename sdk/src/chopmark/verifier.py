@@ -353,9 +353,9 @@ class Verifier:
             return Check(6, _FAIL, "log_frozen_before")
         # A later checkpoint or landmark shows an old entry too: else its holder would choose the time of check 7.
         landmarks = self.store.landmark_file(log.origin)
-        earliest = None if landmarks is None else landmarks.covering(index)
-        if earliest is not None:
-            witnessed_time = min(witnessed_time, earliest.witnessed_time)
+        earliest = None if landmarks is None else landmarks.witnessed_time(index)
+        if earliest is not None and earliest < witnessed_time:
+            witnessed_time = earliest
         if witnessed_time > inspection.now + FUTURE_TOLERANCE:
             return Check(6, _UNKNOWN, "witnessed_in_future")
         inspection.log = log
@@ -538,8 +538,7 @@ def _disclosures(inspection: _Inspection) -> Check:
     credential, licence_type = inspection.credential, inspection.licence_type
     assert credential is not None  # noqa: S101
     try:
-        shown = credential.disclosed_fields()
-        number = credential.disclosed_licence_number()
+        number, shown = credential.disclosed()
     except FormatError as error:
         return Check(5, _FAIL, "disclosure_mismatch", {"problem": str(error)})
     inspection.shown = shown
