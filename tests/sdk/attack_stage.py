@@ -22,7 +22,7 @@ from chopmark.presentation import Presentation, present
 from chopmark.replay_cache import ReplayCache
 from chopmark.trust_bundle import IssuerStatus, Log, TrustBundle
 from chopmark.trust_store import TrustStore
-from chopmark.verdict import Verdict
+from chopmark.verdict import Outcome, Result, Verdict
 from chopmark.verifier import DEFAULT_POLICY, VerificationPolicy, Verifier
 
 from specs.vectors.sample_log import SampleLog
@@ -253,3 +253,10 @@ class Stage:
 def replaced(entries: Sequence[Any], position: int, **changes: Any) -> list[Any]:
     """The entries of a bundle with one of them changed."""
     return [replace(entry, **changes) if place == position else entry for place, entry in enumerate(entries)]
+
+
+def reason(verdict: Verdict, number: int) -> str:
+    """Why a check does not pass; no verdict that is asked is VALID."""
+    assert verdict.outcome is not Outcome.VALID
+    assert verdict.checks[number].result is not Result.PASS
+    return verdict.checks[number].reason
