@@ -31,6 +31,7 @@ _GROUPS: Final = 1536
 
 # Decoding: lanes of three bytes, big-endian: the sum is at most 44 + 45·44 + 2025·44 = 91,124, below 2^24.
 _LOW_BYTES: Final = int.from_bytes(b"\x00\x00\xff" * _GROUPS, "big")
+_HIGH_BYTES: Final = _LOW_BYTES << 16
 
 # Encoding: lanes of four bytes, little-endian. For n < 2^16, n // 45 = n·46604 >> 21, and the product is below 2^32;
 # for q < 1457, q // 45 = q·1457 >> 16.
@@ -107,18 +108,14 @@ def decode(text: str, *, where: str = "base45") -> bytes:
 def _decode_triples(values: bytes, start: int, count: int, where: str) -> bytes:
     """Decode `count` ≤ `_GROUPS` groups of three values."""
     lanes = int.from_bytes(values[start : start + 3 * count], "big")
-    numbers = ((lanes >> 16 & _LOW_BYTES) + 45 * (lanes >> 8 & _LOW_BYTES) + 2025 * (lanes & _LOW_BYTES)).to_bytes(
-        3 * count, "big"
-    )
-    overflow = numbers[0::3]
-    if overflow != bytes(count):
-        group = count - len(overflow.lstrip(b"\x00"))
+    numbers = (lanes >> 16 & _LOW_BYTES) + 45 * (lanes >> 8 & _LOW_BYTES) + 2025 * (lanes & _LOW_BYTES)
+    pairs = bytearray(numbers.to_bytes(3 * count, "big"))
+    if numbers & _HIGH_BYTES:
+        group = count - len(pairs[0::3].lstrip(b"\x00"))
         raise FormatError(
             "three characters that stand for more than two bytes", where=f"{where}, character {start + 3 * group}"
         )
-    pairs = bytearray(2 * count)
-    pairs[0::2] = numbers[1::3]
-    pairs[1::2] = numbers[2::3]
+    del pairs[0::3]
     return bytes(pairs)
 
 

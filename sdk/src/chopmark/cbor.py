@@ -346,7 +346,9 @@ _first = itemgetter(0)
 
 def bytes_head(size: int) -> bytes:
     """What stands before the `size` bytes of a byte string."""
-    return _BYTES_HEADS[size] if size < 256 else _head(2, size)
+    if size < 0x100:
+        return _BYTES_HEADS[size]
+    return b"\x59" + size.to_bytes(2, "big") if size < 0x10000 else _head(2, size)
 
 
 def encode(value: Encodable) -> bytes:
