@@ -26,7 +26,7 @@ from chopmark_issuer.documents import read_document
 from chopmark_issuer.errors import CatalogueError, ConflictError, FieldError, NotFoundError
 from chopmark_issuer.lifecycle import Term
 from chopmark_issuer.models import LICENCE_TYPE
-from chopmark_issuer.terms import day_at, day_of, term_of, zone_named
+from chopmark_issuer.terms import day_at, day_of, read_day, term_of, zone_named
 
 GB_T_36904 = "GB/T 36904"
 _MAX_LENGTH = 500
@@ -260,9 +260,6 @@ def _text(value: object, longest: int, where: str) -> str:
 def _day(value: object, where: str) -> int:
     if type(value) is date:
         return day_of(value)
-    if isinstance(value, str) and len(value) == 10:
-        try:
-            return day_of(date.fromisoformat(value))
-        except ValueError:
-            pass
-    raise FieldError("not a date of the form 2026-11-22", where=where)
+    if not isinstance(value, str):
+        raise FieldError("not a day of the form 2026-11-22", where=where)
+    return day_of(read_day(value, where=where))

@@ -1,26 +1,22 @@
 """What the registry is told from outside: where its data is and what opens its keys.
 
-The environment is read in `settings_from_environment` only, which the command line calls.
+Made at the edge, by the command line or a service, and passed in: nothing here reads the environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chopmark.errors import StorageError
 from chopmark.key_file import DEFAULT_COST, ScryptCost
-
-from chopmark_issuer.errors import RefusedError
-
-PASSPHRASE = "CHOPMARK_PASSPHRASE"  # noqa: S105 - the name of a variable, not a secret
-PASSPHRASE_FILE = "CHOPMARK_PASSPHRASE_FILE"  # noqa: S105 - likewise
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`data` is the registry's folder; `passphrase` opens its private keys; `cost` is what a new key file costs."""
+    """`data` is the registry's folder; `passphrase` opens its private keys; `cost` is what a new key file costs.
+
+    `witness_passphrase` opens the witnesses that run in folders of this machine, where it is another one.
+    """
 
     data: Path
     passphrase: bytes = field(repr=False)
@@ -56,26 +52,3 @@ class Settings:
     def imports(self) -> Path:
         """Files of rows that were refused."""
         return self.data / "imports"
-
-
-def settings_from_environment(data: Path, environment: Mapping[str, str]) -> Settings:
-    """Take the passphrase from the file that CHOPMARK_PASSPHRASE_FILE names, or from CHOPMARK_PASSPHRASE.
-
-    Raises:
-        RefusedError: neither is set, or it is empty.
-        StorageError: the file cannot be read.
-    """
-    name = environment.get(PASSPHRASE_FILE)
-    if name:
-        try:
-            passphrase = Path(name).read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise StorageError(f"the passphrase file cannot be read: {error.strerror}", where=name) from error
-    else:
-        passphrase = environment.get(PASSPHRASE, "").encode("utf-8", "surrogateescape")
-    if not passphrase:
-        raise RefusedError(
-            "no passphrase for the registry's keys",
-            remedy=f"Write one into a file only you can read, and set {PASSPHRASE_FILE} to its path",
-        )
-    return Settings(data, passphrase)

@@ -7,6 +7,7 @@ at 1767196800 and ends at 1798732800.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ from chopmark_issuer.errors import CatalogueError, FieldError
 from chopmark_issuer.lifecycle import Term
 
 _EPOCH = date(1970, 1, 1)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LONG_TERM = date(9999, 12, 31)
 
 
@@ -25,6 +27,20 @@ def day_of(calendar_day: date) -> int:
 def calendar_day(day: int) -> date:
     """The date of a day number."""
     return _EPOCH + timedelta(days=day)
+
+
+def read_day(text: str, *, where: str) -> date:
+    """Read a day written as 2026-11-22; the standard library would take ISO weeks and ordinals too.
+
+    Raises:
+        FieldError: it is written otherwise, or there is no such day.
+    """
+    try:
+        if _DAY.fullmatch(text) is None:
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise FieldError("not a day of the form 2026-11-22", where=where) from None
 
 
 def day_at(moment: int, zone: ZoneInfo) -> int:
