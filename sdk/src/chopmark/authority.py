@@ -67,10 +67,10 @@ def authority_problem(
             return Check(7, _FAIL, f"key_{key.revoked.reason}")
     if licence_type is None:
         return absent_from_bundle(7, bundle, claims, "type_unknown", {"type": claims.licence_type})
-    if not any(
-        _covers(grant.not_before, grant.not_after, witnessed, earliest)
-        for grant in bundle.grants(claims.issuer, licence_type.id)
-    ):
+    for grant in bundle.grants(claims.issuer, licence_type.id):
+        if _covers(grant.not_before, grant.not_after, witnessed, earliest):
+            break
+    else:
         return absent_from_bundle(7, bundle, claims, "not_granted")
     if abs(claims.issued_at - witnessed) > ISSUED_TO_WITNESSED:
         return Check(7, _FAIL, "issued_far_from_logged")

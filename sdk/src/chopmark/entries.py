@@ -87,8 +87,7 @@ class CredentialEntry:
 
     def encode(self) -> bytes:
         """Write the entry."""
-        # Written out, because every verification writes one: an array of three, kind 1, text, 32 bytes.
-        return _bounded(b"\x83\x01" + cbor.encode(self.issuer) + b"\x58\x20" + self.digest)
+        return _bounded(credential_entry(self.issuer, self.digest))
 
 
 @register_kind
@@ -196,6 +195,14 @@ def parse_entry(data: bytes) -> LogEntry:
         raise FormatError(f"kind {elements[0]} with {len(elements)} elements", where="log entry")
     entry: LogEntry = entry_class(*elements[1:])
     return entry
+
+
+def credential_entry(issuer: str, digest: bytes) -> bytes:
+    """Write the entry of a credential, whose parts were checked when it was read.
+
+    Every verification does it once, so it is written out: an array of three, kind 1, text, 32 bytes.
+    """
+    return b"\x83\x01" + cbor.encode(issuer) + b"\x58\x20" + digest
 
 
 def _encode(elements: list[cbor.Encodable]) -> bytes:

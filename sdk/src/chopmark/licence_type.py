@@ -39,7 +39,13 @@ class FieldKind(StrEnum):
     LIST = "list"
 
 
-_TYPES = {FieldKind.TEXT: str, FieldKind.DATE: int, FieldKind.INTEGER: int, FieldKind.BOOLEAN: bool}
+_TYPES: dict[FieldKind, type] = {
+    FieldKind.TEXT: str,
+    FieldKind.DATE: int,
+    FieldKind.INTEGER: int,
+    FieldKind.BOOLEAN: bool,
+    FieldKind.LIST: list,
+}
 
 
 class FieldDisclosure(StrEnum):
@@ -93,12 +99,17 @@ class Field:
     disclosure: FieldDisclosure
     required: bool
     restricts: bool
+    value_type: type = dataclasses.field(init=False, repr=False, compare=False)
+    """What a value of this kind is in Python; the elements of a list are texts."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value_type", _TYPES[self.kind])
 
     def accepts(self, value: object) -> bool:
         """Whether a value is of this field's kind; a list is one of texts."""
-        if self.kind is FieldKind.LIST:
-            return type(value) is list and all(type(item) is str for item in value)
-        return type(value) is _TYPES[self.kind]
+        if type(value) is not self.value_type:
+            return False
+        return type(value) is not list or all(type(item) is str for item in value)
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Field:

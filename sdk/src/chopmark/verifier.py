@@ -30,7 +30,7 @@ from chopmark import cbor, cose, qr_text
 from chopmark.authority import absent_from_bundle, authority_problem
 from chopmark.challenge import Challenge
 from chopmark.credential import Credential, Kind
-from chopmark.entries import CredentialEntry
+from chopmark.entries import credential_entry
 from chopmark.errors import (
     ChopmarkError,
     FormatError,
@@ -299,7 +299,7 @@ class Verifier:
             return Check(6, _UNKNOWN, "not_shown_logged")
         if bundle is None:
             return Check(6, _UNKNOWN, "region_unknown", {"region": credential.region})
-        leaf = leaf_hash(CredentialEntry(credential.claims.issuer, credential.digest).encode())
+        leaf = leaf_hash(credential_entry(credential.claims.issuer, credential.digest))
         check = _NOT_REACHED[6]
         if credential.landmark_proof is not None:
             check = self._in_landmark(inspection, bundle, leaf)
@@ -388,14 +388,14 @@ class Verifier:
         oldest = 0
         home = self.store.home
         for relied_on in (bundle,) if bundle is home else (bundle, home):
-            age = inspection.at - relied_on.issued
+            age = inspection.at - relied_on.contents.issued
             oldest = max(oldest, age)
             if age >= BUNDLE_FRESHNESS.degrade:
                 if age >= BUNDLE_FRESHNESS.hard_stop:
                     return Check(7, _UNKNOWN, "bundle_past_hard_stop", {"region": relied_on.region}, age)
                 details = {"region": relied_on.region, "age": duration(age)}
                 inspection.remarks.append(Remark("bundle_stale", details))
-            if inspection.at >= relied_on.expires:
+            if inspection.at >= relied_on.contents.expires:
                 inspection.remarks.append(Remark("bundle_expired", {"region": relied_on.region}))
         return Check(7, _PASS, "authorised", None, max(oldest, 0))
 
@@ -554,7 +554,7 @@ def _disclosures(inspection: _Inspection) -> Check:
         known = fields.get(identifier)
         if known is None:
             return Check(5, _UNKNOWN, "field_unknown", {"field": str(identifier)})
-        if not known.accepts(value):
+        if type(value) is not known.value_type or (type(value) is list and not known.accepts(value)):
             return Check(5, _FAIL, "field_of_wrong_kind", {"field": known.name})
     for known in licence_type.always_shown:
         # Absent from the clear part: hidden behind a digest, or disclosed from there, or never signed.
