@@ -310,6 +310,31 @@ def test_an_act_that_something_later_overtakes_is_refused(office: Any) -> None:
     assert office.registry.licence(issued.number)[0].state is State.VALID
 
 
+def test_a_clock_set_back_brings_nothing_back_to_life(office: Any) -> None:
+    actor = office.actor()
+    issued = office.registry.issue(actor, office.food(), at=office.now)
+    office.registry.record(actor, issued.number, Act.REVOKE, at=office.now + 100)
+    digest = issued.credentials[0].digest
+    earlier = office.now + 50
+    with pytest.raises(LifecycleError, match="clock"):
+        office.registry.record(actor, issued.number, Act.SUSPEND, at=earlier)
+    with pytest.raises(LifecycleError, match="clock"):
+        office.registry.change(actor, issued.number, Amendment(), at=earlier)
+    with pytest.raises(LifecycleError, match="clock"):
+        office.registry.withdraw_credential(actor, digest, at=earlier)
+    assert statuses(office, issued.number) == [StatusValue.INVALID]
+
+
+def test_a_revocation_learned_after_the_end_of_the_term_is_recorded_from_its_day(office: Any) -> None:
+    actor = office.actor()
+    issued = office.registry.issue(actor, office.food(last_day=date(2026, 11, 24)), at=office.now)
+    later = office.now + 30 * DAY
+    assert office.registry.record(actor, issued.number, Act.REVOKE, at=later, effective_from=office.now + DAY) is (
+        State.REVOKED
+    )
+    assert statuses(office, issued.number) == [StatusValue.INVALID]
+
+
 def test_what_was_valid_on_a_day_as_known_on_another_can_be_asked(office: Any) -> None:
     actor = office.actor()
     issued = office.registry.issue(actor, office.food(), at=office.now)

@@ -179,12 +179,12 @@ class Office:
             settings = replace(settings, witness_passphrase=read_passphrase(witness_passphrase_file))
         with Region.open(settings) as region:
             done = region.publish()
-        self._say(f"{done.entries} entries sent, the log has {done.size}; {done.status_lists} status lists signed")
+        self._say(f"entries sent: {done.entries}, in the log: {done.size}, status lists signed: {done.status_lists}")
         if done.bundle is not None:
             self._say(f"trust bundle {done.bundle} signed")
         for origin in done.vouched:
             self._say(f"landmarks of {origin} vouched for")
-        self._say(f"{len(done.files)} files changed in {settings.public}")
+        self._say(f"files changed in {settings.public}: {len(done.files)}")
         for problem in done.problems:
             self._say(f"! {plain(problem)}")
         return len(done.problems)

@@ -36,7 +36,7 @@ from chopmark_issuer.models import CREDENTIAL, LICENCE
 from chopmark_issuer.numbering import first_number, next_number
 from chopmark_issuer.records import Licence, StoredCredential, Version, find_licence
 from chopmark_issuer.requests import Amendment, IssuedVersion, IssueRequest
-from chopmark_issuer.standing import refresh_standing
+from chopmark_issuer.standing import check_clock, refresh_standing
 from chopmark_issuer.terms import calendar_day, day_of
 
 
@@ -332,10 +332,10 @@ def _new_licence(connection: Connection, department: str, type_id: str, identifi
 def _standing(connection: Connection, licence: Licence, at: int, *, day: int | None = None) -> Standing:
     """What a licence is, as known now, at a moment (now); one that has not begun counts as it will be when it does."""
     history = records.histories(connection, [licence.id])[licence.id]
+    check_clock(history, at)
     begins = min(act.effective_from for act in history.acts)
     standing = state_as_of(history.acts, history.terms, at=max(at if day is None else day, begins), known_at=at)
-    if standing is None:
-        raise LifecycleError("the clock is behind what the registry recorded", remedy="Correct the clock")
+    assert standing is not None  # noqa: S101 - every licence was issued, and by then that has effect
     return standing
 
 

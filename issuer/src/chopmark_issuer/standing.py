@@ -9,21 +9,27 @@ from chopmark.status import StatusValue
 from sqlalchemy import Connection, bindparam, select, update
 
 from chopmark_issuer.database import Database
+from chopmark_issuer.errors import LifecycleError
 from chopmark_issuer.lifecycle import Standing, State, state_as_of, wire_status
 from chopmark_issuer.models import ACT, CREDENTIAL, LICENCE, LICENCE_VERSION
-from chopmark_issuer.records import histories
+from chopmark_issuer.records import History, histories
 
 _CHUNK: Final = 1000
 """Licences of one transaction when acts fall due."""
 
 
 def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: int) -> dict[int, Standing]:
-    """Set state and statuses of licences to what their acts add up to at that time, in the caller's transaction."""
+    """Set state and statuses of licences to what their acts add up to at that time, in the caller's transaction.
+
+    Raises:
+        LifecycleError: the clock is behind an act of theirs: what was revoked must not come back to life by that.
+    """
     found: dict[int, Standing] = {}
     states = []
     statuses = []
     stored = _stored_statuses(connection, licence_ids)
     for licence_id, history in histories(connection, licence_ids).items():
+        check_clock(history, at)
         standing = state_as_of(history.acts, history.terms, at=at, known_at=at)
         if standing is None:  # it begins later: until then nothing speaks against it but its own first day
             standing = Standing(State.VALID, min(history.terms))
@@ -43,6 +49,18 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
             statuses,
         )
     return found
+
+
+def check_clock(history: History, at: int) -> None:
+    """Check that a time is not before what was recorded of a licence.
+
+    Raises:
+        LifecycleError: it is.
+    """
+    if any(act.learned_at > at for act in history.acts):
+        raise LifecycleError(
+            "the clock is behind what the registry recorded", where="clock", remedy="Correct the clock"
+        )
 
 
 def apply_due_acts(database: Database, *, at: int) -> int:
