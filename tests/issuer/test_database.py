@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import traceback
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,27 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at " * 100)
     with pytest.raises(DatabaseError, match="cannot be opened"):
         open_database(path)
+
+
+def test_a_folder_that_is_not_there_is_told_and_odd_names_are_taken(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="cannot be made"):
+        open_database(tmp_path / "nowhere" / "registry.db")
+    odd = tmp_path / "100% odd?#name"
+    odd.mkdir()
+    open_database(odd / "registry.db").close()
+    assert (odd / "registry.db").stat().st_size > 0
+
+
+def test_errors_hold_no_data_of_holders(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "registry.db")
+    values = {"id": "CN-GD/X", "name_zh_hans": "示例", "name_en": "a holder's name", "created_at": 1}
+
+    def write_twice() -> None:
+        with database.writing() as connection:
+            connection.execute(insert(DEPARTMENT).values(**values))
+            connection.execute(insert(DEPARTMENT).values(**values))
+
+    with pytest.raises(DatabaseError) as caught:
+        write_twice()
+    database.close()
+    assert "a holder's name" not in "".join(traceback.format_exception(caught.value))

@@ -16,8 +16,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from chopmark_issuer.errors import DatabaseError
 
@@ -59,8 +59,6 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise
         except DBAPIError as error:
             raise DatabaseError(f"the database cannot be used: {error.orig}", where=str(self.path)) from error
 
@@ -75,10 +73,12 @@ def open_database(path: Path) -> Database:
     Raises:
         DatabaseError: it cannot be opened, is no database of ours, or comes from a newer version of Chopmark.
     """
-    if not path.exists():
-        path.touch(mode=0o600)
+    try:
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"the database cannot be made: {error.strerror}", where=str(path)) from error
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         connect_args={"timeout": _BUSY_SECONDS},
         hide_parameters=True,  # they hold personal data, which belongs into no traceback
     )

@@ -125,7 +125,7 @@ class Region:
     ) -> Region:
         """Make a region with its root keys and log, and open it.
 
-        Each witness is told of the log; its operator may do that beforehand (`chopmark witness add`).
+        Each witness is told of the log; its operator may do that beforehand (`chopmark witness add-log`).
 
         Raises:
             ConflictError: there is a region already.
