@@ -53,7 +53,7 @@ class Stage:
         self.world: SampleWorld = make_world()
         self.policy = policy
         self.thief = Ed25519Signer.from_private_bytes(b"thief" * 6 + b"!!")
-        self._folder = folder
+        self.folder = folder
         self._stores = count()
         self._store: TrustStore | None = None
 
@@ -68,7 +68,7 @@ class Stage:
 
     def store(self, **options: Any) -> TrustStore:
         """A trust store of everything as it stands now; later looks use it."""
-        self._store = self.world.store(self._folder / f"store {next(self._stores)}", **options)
+        self._store = self.world.store(self.folder / f"store {next(self._stores)}", **options)
         return self._store
 
     # Licences

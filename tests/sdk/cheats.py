@@ -24,6 +24,33 @@ UNDATED = {7: "time_of_logging_unknown"}
 KEYLESS = {4: "not_reached", 7: "not_reached"}
 """Without the issuer's key there is no signature to check and no window to judge."""
 
+PASSING = {
+    "decoded",
+    "parsed",
+    "holder_proved",
+    "challenge_answered",
+    "bearer",
+    "paper_compare_identity",
+    "key_known",
+    "signature_verifies",
+    "disclosures_match",
+    "logged",
+    "authorised",
+    "within_validity",
+    "no_end_of_validity",
+    "status_valid",
+    "status_exempt",
+}
+REMARKS = {
+    "status_stale",
+    "bundle_stale",
+    "bundle_expired",
+    "compare_identity",
+    "requested_fields_missing",
+    "restricted_use",
+}
+"""Said beside the checks; `test_verifier.py` brings each of them about."""
+
 
 @dataclass(frozen=True)
 class Cheat:

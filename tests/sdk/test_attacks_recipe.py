@@ -15,7 +15,7 @@ from chopmark.verdict import Outcome, Result
 
 from tests.sdk import cheats_at_the_inspection, cheats_with_the_code, cheats_with_the_log
 from tests.sdk.attack_stage import LENIENT, Stage
-from tests.sdk.cheats import CHEATS, FAIL, UNKNOWN, Cheat
+from tests.sdk.cheats import CHEATS, FAIL, PASSING, REMARKS, UNKNOWN, Cheat
 
 PLAYBOOKS = (cheats_with_the_code, cheats_at_the_inspection, cheats_with_the_log)
 
@@ -50,34 +50,6 @@ def test_no_cheat_reads_valid_under_the_most_lenient_policy(cheat: Cheat, tmp_pa
     assert (verdict.outcome is Outcome.VALID) is (left_out and not fails)
     assert cheat.number in {2, 9} or verdict.outcome is not Outcome.VALID
     assert not verdict.provisional or cheat.reason == "not_shown_logged"
-
-
-PASSING = {
-    "decoded",
-    "parsed",
-    "holder_proved",
-    "challenge_answered",
-    "bearer",
-    "paper_compare_identity",
-    "key_known",
-    "signature_verifies",
-    "disclosures_match",
-    "logged",
-    "authorised",
-    "within_validity",
-    "no_end_of_validity",
-    "status_valid",
-    "status_exempt",
-}
-REMARKS = {
-    "status_stale",
-    "bundle_stale",
-    "bundle_expired",
-    "compare_identity",
-    "requested_fields_missing",
-    "restricted_use",
-}
-"""Said beside the checks; `test_verifier.py` brings each of them about."""
 
 
 def test_every_playbook_is_played() -> None:
