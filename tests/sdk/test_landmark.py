@@ -69,8 +69,9 @@ def test_any_landmark_file_is_read_back_and_covers_every_entry(ends: list[int]) 
         assert record.start <= index < record.end
         assert record == next(each for each in made if index < each.end)
         assert file.witnessed_time(index) == record.witnessed_time
-    assert file.covering(ends[-1]) is file.witnessed_time(ends[-1]) is None
-    assert file.covering(-1) is file.witnessed_time(-1) is None
+    for outside in (-1, ends[-1]):
+        assert file.covering(outside) is None
+        assert file.witnessed_time(outside) is None
     for record in made:
         assert file.find(record.start, record.end) == record
         assert file.find(record.start, record.end + 1) != record

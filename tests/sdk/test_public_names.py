@@ -3,11 +3,12 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 
 import chopmark
 from chopmark import base45, licence_number, merkle
 
-PROMISED_KEYWORDS = {
+PROMISED_KEYWORDS: dict[Callable[..., None], list[str]] = {
     merkle.verify_inclusion: ["leaf_hash", "index", "size", "proof", "root"],
     merkle.verify_consistency: ["size1", "size2", "root1", "root2", "proof"],
     merkle.verify_subtree_inclusion: ["leaf_hash", "index", "start", "end", "proof", "root"],
