@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import codecs, qr, startup, verify
+from bench import codecs, qr, registry, startup, verify
 from bench.machine import STEAL_LIMIT, ProcessorTime, describe
 from bench.report import Group, Table
 from bench.samples import make_samples
@@ -28,6 +28,7 @@ def main() -> int:
             ("codecs", codecs.measure),
             ("starting", lambda: startup.measure(samples)),
             ("QR codes", lambda: qr.measure(samples)),
+            ("the writing side", lambda: registry.measure(Path(folder))),
         )
         for name, measure in measurements:
             started = time.monotonic()

@@ -12,9 +12,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import qrcode  # type: ignore[import-untyped]  # it ships no types
-import qrcode.util  # type: ignore[import-untyped]
 import zxingcpp
+from chopmark_issuer.qr import draw
 from PIL import Image, ImageChops, ImageFilter
 
 from bench.report import Group, Table, answer
@@ -25,7 +24,6 @@ KEY_BOUND_REACH = 24
 CAPTURES = 20
 CAPTURE_PIXELS = 300
 MODULE_PIXELS = 8
-QUIET_ZONE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +52,9 @@ DISTURBANCES = (
 )
 
 
-def version(text: str) -> int:
-    """The smallest version (1–40) of level L that holds `text` in alphanumeric mode."""
-    return int(_code(text).best_fit(start=1))
-
-
-def draw(text: str) -> Image.Image:
-    """Draw it, eight pixels a module."""
-    code = _code(text)
-    code.make(fit=True)
-    drawn: Image.Image = code.make_image().get_image().convert("L")
-    return drawn
-
-
-def _code(text: str) -> qrcode.QRCode:
-    code = qrcode.QRCode(error_correction=qrcode.ERROR_CORRECT_L, box_size=MODULE_PIXELS, border=QUIET_ZONE)
-    code.add_data(qrcode.util.QRData(text, mode=qrcode.util.MODE_ALPHA_NUM), optimize=0)
-    return code
+def drawn_code(text: str) -> Image.Image:
+    """The product's own drawing of a text, eight pixels a module."""
+    return Image.open(io.BytesIO(draw(text, module=MODULE_PIXELS).png)).convert("L")
 
 
 def capture(drawn: Image.Image, disturbance: Disturbance, numbers: random.Random) -> Image.Image:
@@ -121,16 +105,14 @@ def measure(samples: Samples) -> Group:
     """The versions of the sample codes, and how well they are read."""
     group = Group("QR codes")
     versions = Table(("code, with a path of 10 hashes", "characters", "version", "reach", "reached"))
+    drawn: dict[bool, list[tuple[str, Image.Image]]] = {False: [], True: []}
     for name, key_bound, text in samples.texts:
         reach = KEY_BOUND_REACH if key_bound else STATIC_REACH
-        needed = version(text)
-        versions.add(name, f"{len(text):,}", f"{needed}-L", f"≤ {reach}-L", answer(needed <= reach))
+        version = draw(text).version
+        versions.add(name, f"{len(text):,}", f"{version}-L", f"≤ {reach}-L", answer(version <= reach))
+        drawn[key_bound].append((text, drawn_code(text)))
     group.add(versions)
     rates = Table(("captures of 300 pixels, read by zxing-cpp", "static", "key-bound"))
-    drawn = {
-        key_bound: [(text, draw(text)) for _, bound, text in samples.texts if bound is key_bound]
-        for key_bound in (False, True)
-    }
     for disturbance in DISTURBANCES:
         read = [decode_rate(drawn[key_bound], disturbance, captures=CAPTURES) for key_bound in (False, True)]
         rates.add(disturbance.name, *(f"{100 * rate:.0f} %" for rate in read))
