@@ -17,6 +17,7 @@ from chopmark.cosignature import Cosigner
 from chopmark.errors import ChopmarkError, RollbackError, StorageError, TrustError
 from chopmark.keys import Ed25519Signer
 from chopmark.landmark import LandmarkFile
+from chopmark.note import NoteSigner
 from chopmark.root_epoch import Roots
 from chopmark.status import StatusList
 
@@ -345,6 +346,27 @@ def test_root_epochs_are_kept_and_walked_at_opening(folder: Path, world: World) 
     (folder / "CN-GD/root/2.note").unlink()
     with pytest.raises(TrustError, match="root epoch 2 is not known"):
         reopen(folder, world)
+
+
+def test_a_root_epoch_published_again_without_some_signatures_does_not_replace_the_one_held(
+    folder: Path, world: World
+) -> None:
+    new = [NoteSigner(f"cn-gd.example/root/{name}", Ed25519Signer.generate()) for name in "cd"]
+    whole = world.home.root_note(2, new, [*world.home.roots, *new])
+    own_only = world.home.root_note(2, new, new)
+    store = reopen(folder, world)
+    store.put_root("CN-GD", whole, now=NOW)
+    store.put_root("CN-GD", own_only, now=NOW)
+    assert reopen(folder, world).roots("CN-GD").epoch == 2
+
+
+def test_a_damaged_root_epoch_of_a_peer_is_replaced_when_it_is_fetched_again(folder: Path, world: World) -> None:
+    (folder / "CN-SH/root/1.note").write_bytes(b"x")
+    store = reopen(folder, world)
+    assert any("CN-SH/root/1.note" in problem for problem in store.problems)
+    store.put_root("CN-SH", world.peer.epoch_notes[0], now=NOW)
+    assert not store.problems
+    assert not reopen(folder, world).problems
 
 
 def test_a_damaged_root_epoch_of_a_peer_is_told(folder: Path, world: World) -> None:

@@ -201,6 +201,9 @@ class TrustStore:
     def put_root(self, region: str, data: bytes, *, now: int) -> Roots:
         """Take a root epoch: the pinned one or the next.
 
+        The file of one that is known already stays: whoever publishes it again may have left signatures out, without
+        which the chain could not be walked at the next opening.
+
         Args:
             region: whose it is.
             data: the note.
@@ -212,8 +215,9 @@ class TrustStore:
         self._follow_disk()
         roots = self._state.check_root(region, data, now=now)
         path = self._root_path(region, roots.epoch)
-        if read_file(path, max_size=LIMITS.note_size) != data:
+        if roots.epoch not in self._state.epochs(region) or path in self._problems or not path.is_file():
             write_file(path, data)
+            self._problems.pop(path, None)
         self._state.add_root(roots)
         return roots
 
