@@ -48,6 +48,8 @@ from chopmark.tlog_proof import TlogProof
 from chopmark.verdict import Check, Outcome, Remark, Result, Verdict
 
 if TYPE_CHECKING:
+    from chopmark.claims import Claims
+    from chopmark.landmark import LandmarkProof
     from chopmark.trust_bundle import Key, LicenceType, Log, TrustBundle
     from chopmark.trust_store import TrustStore
 
@@ -205,24 +207,24 @@ class Verifier:
         checks = inspection.checks
         checks[0] = _DECODED
         checks[1] = _parse(inspection, data)
-        if inspection.credential is None:
+        credential = inspection.credential
+        if credential is None:
             return self._conclude(inspection)
-        checks[3] = self._issuer_key(inspection)
+        checks[3] = self._issuer_key(inspection, credential)
         if inspection.bundle is not None:
-            inspection.licence_type = inspection.bundle.type(inspection.credential.claims.licence_type)
-        checks[4] = _issuer_signature(inspection)
-        checks[5] = _disclosures(inspection)
-        checks[2] = self._holder_proof(inspection)
-        checks[6] = self._logged(inspection)
-        checks[7] = self._authority(inspection)
-        checks[8] = _validity(inspection)
-        checks[9] = self._status(inspection)
+            inspection.licence_type = inspection.bundle.type(credential.claims.licence_type)
+        checks[4] = _issuer_signature(inspection, credential)
+        checks[5] = _disclosures(inspection, credential)
+        checks[2] = self._holder_proof(inspection, credential)
+        checks[6] = self._logged(inspection, credential)
+        checks[7] = self._authority(inspection, credential.claims)
+        checks[8] = _validity(inspection, credential.claims)
+        checks[9] = self._status(inspection, credential.claims)
         return self._conclude(inspection)
 
     # 2 holder proof
-    def _holder_proof(self, inspection: _Inspection) -> Check:
-        credential, presentation, licence_type = inspection.credential, inspection.presentation, inspection.licence_type
-        assert credential is not None  # noqa: S101 - _verify returned before this otherwise
+    def _holder_proof(self, inspection: _Inspection, credential: Credential) -> Check:
+        presentation, licence_type = inspection.presentation, inspection.licence_type
         if credential.kind is Kind.BEARER:
             if inspection.challenge is not None or self.policy.require_challenge:
                 return Check(2, _FAIL, "challenge_not_answered")
@@ -268,9 +270,7 @@ class Verifier:
         return Check(2, _PASS, reason, None, age)
 
     # 3 issuer key known
-    def _issuer_key(self, inspection: _Inspection) -> Check:
-        credential = inspection.credential
-        assert credential is not None  # noqa: S101
+    def _issuer_key(self, inspection: _Inspection, credential: Credential) -> Check:
         claims, region = credential.claims, credential.region
         bundle = self.store.bundle(region)
         if bundle is None:
@@ -292,31 +292,29 @@ class Verifier:
         return _KEY_KNOWN
 
     # 6 logged, in a log of the issuer's region
-    def _logged(self, inspection: _Inspection) -> Check:
-        credential, bundle = inspection.credential, inspection.bundle
-        assert credential is not None  # noqa: S101
-        if credential.landmark_proof is None and credential.tlog_proof is None:
+    def _logged(self, inspection: _Inspection, credential: Credential) -> Check:
+        claims, landmark_proof, tlog_proof = credential.claims, credential.landmark_proof, credential.tlog_proof
+        if landmark_proof is None and tlog_proof is None:
             return Check(6, _UNKNOWN, "not_shown_logged")
+        bundle = inspection.bundle
         if bundle is None:
             return Check(6, _UNKNOWN, "region_unknown", {"region": credential.region})
-        leaf = leaf_hash(credential_entry(credential.claims.issuer, credential.digest))
+        leaf = leaf_hash(credential_entry(claims.issuer, credential.digest))
         check = _NOT_REACHED[6]
-        if credential.landmark_proof is not None:
-            check = self._in_landmark(inspection, bundle, leaf)
+        if landmark_proof is not None:
+            check = self._in_landmark(inspection, claims, bundle, leaf, landmark_proof)
             if check.result is not _UNKNOWN:
                 return check
-        if credential.tlog_proof is not None:
-            check = self._in_checkpoint(inspection, bundle, leaf, credential.tlog_proof)
+        if tlog_proof is not None:
+            check = self._in_checkpoint(inspection, claims, bundle, leaf, tlog_proof)
         return check
 
-    def _in_landmark(self, inspection: _Inspection, bundle: TrustBundle, leaf: bytes) -> Check:
-        credential = inspection.credential
-        assert credential is not None  # noqa: S101
-        proof = credential.landmark_proof
-        assert proof is not None  # noqa: S101
+    def _in_landmark(
+        self, inspection: _Inspection, claims: Claims, bundle: TrustBundle, leaf: bytes, proof: LandmarkProof
+    ) -> Check:
         log = bundle.log_by_number(proof.log_number)
         if log is None:
-            return absent_from_bundle(6, bundle, credential.claims, "log_unknown")
+            return absent_from_bundle(6, bundle, claims, "log_unknown")
         record = self.store.landmark(log.origin, proof.start, proof.end)
         if record is None:
             return Check(6, _UNKNOWN, "landmark_unknown")
@@ -326,15 +324,15 @@ class Verifier:
             return Check(6, _FAIL, "log_path_wrong", {"problem": str(error)})
         return self._found_in_log(inspection, log, proof.index, record.witnessed_time)
 
-    def _in_checkpoint(self, inspection: _Inspection, bundle: TrustBundle, leaf: bytes, encoded: bytes) -> Check:
-        credential = inspection.credential
-        assert credential is not None  # noqa: S101
+    def _in_checkpoint(
+        self, inspection: _Inspection, claims: Claims, bundle: TrustBundle, leaf: bytes, encoded: bytes
+    ) -> Check:
         try:
             proof = TlogProof.parse(encoded)
             origin = proof.checkpoint.origin
             log = bundle.log_by_origin(origin)
             if log is None:
-                return absent_from_bundle(6, bundle, credential.claims, "log_unknown")
+                return absent_from_bundle(6, bundle, claims, "log_unknown")
             peer = self.store.peer(bundle.region)
             if peer is not None and origin not in peer.origins:
                 return Check(6, _UNKNOWN, "log_not_accepted", {"log": origin})
@@ -364,16 +362,15 @@ class Verifier:
         return Check(6, _PASS, "logged", {"index": str(index)}, max(inspection.at - witnessed_time, 0))
 
     # 7 the issuer had the authority when it was logged
-    def _authority(self, inspection: _Inspection) -> Check:
-        credential, bundle, key, log = inspection.credential, inspection.bundle, inspection.key, inspection.log
-        assert credential is not None  # noqa: S101
+    def _authority(self, inspection: _Inspection, claims: Claims) -> Check:
+        bundle, key, log = inspection.bundle, inspection.key, inspection.log
         if bundle is None or key is None:
             return _NOT_REACHED[7]
         witnessed = inspection.witnessed_time
         if witnessed is None or log is None:
             return Check(7, _UNKNOWN, "time_of_logging_unknown")
         problem = authority_problem(
-            credential.claims,
+            claims,
             bundle,
             key,
             inspection.licence_type,
@@ -400,25 +397,25 @@ class Verifier:
         return Check(7, _PASS, "authorised", None, max(oldest, 0))
 
     # 9 status
-    def _status(self, inspection: _Inspection) -> Check:
-        credential, bundle, licence_type = inspection.credential, inspection.bundle, inspection.licence_type
-        assert credential is not None  # noqa: S101
+    def _status(self, inspection: _Inspection, claims: Claims) -> Check:
+        bundle, licence_type = inspection.bundle, inspection.licence_type
         if bundle is None or licence_type is None:
             return _NOT_REACHED[9]
-        reference = credential.claims.status
+        reference = claims.status
         if reference is None:
             return Check(9, _FAIL, "status_missing") if licence_type.status else Check(9, _PASS, "status_exempt")
         source = bundle.status_source(reference.uri)
         if source is None:
-            return absent_from_bundle(9, bundle, credential.claims, "status_source_unknown")
-        if source.issuer != credential.claims.issuer:
+            return absent_from_bundle(9, bundle, claims, "status_source_unknown")
+        if source.issuer != claims.issuer:
             return Check(9, _FAIL, "status_source_unknown")
         token = self.store.status_list(reference.uri)
         if token is None:
             return Check(9, _UNKNOWN, "status_list_absent")
-        if reference.index >= len(token.status_list):
+        try:
+            value = token.status_list.get(reference.index)
+        except FormatError:
             return Check(9, _FAIL, "status_index_outside")
-        value = token.status_list.get(reference.index)
         age = inspection.at - token.issued_at
         # Nothing returns from there, so an old list still says it; of a time before the list it says nothing.
         if value == 1 and (age >= -FUTURE_TOLERANCE or token.issued_at > inspection.now + FUTURE_TOLERANCE):
@@ -523,20 +520,19 @@ def _challenge_problem(inspection: _Inspection, presentation: Presentation, text
 
 
 # 4 issuer signature
-def _issuer_signature(inspection: _Inspection) -> Check:
-    if inspection.key is None or inspection.credential is None:
+def _issuer_signature(inspection: _Inspection, credential: Credential) -> Check:
+    if inspection.key is None:
         return _NOT_REACHED[4]
     try:
-        inspection.credential.verify_signature(inspection.key.public_key)
+        credential.verify_signature(inspection.key.public_key)
     except ChopmarkError:
         return Check(4, _FAIL, "signature_wrong")
     return _SIGNATURE_VERIFIES
 
 
 # 5 disclosures match
-def _disclosures(inspection: _Inspection) -> Check:
-    credential, licence_type = inspection.credential, inspection.licence_type
-    assert credential is not None  # noqa: S101
+def _disclosures(inspection: _Inspection, credential: Credential) -> Check:
+    claims, licence_type = credential.claims, inspection.licence_type
     try:
         number, shown = credential.disclosed()
     except FormatError as error:
@@ -546,9 +542,7 @@ def _disclosures(inspection: _Inspection) -> Check:
     if bundle is None:
         return _NOT_REACHED[5]
     if licence_type is None:
-        return absent_from_bundle(
-            5, bundle, credential.claims, "type_unknown", {"type": credential.claims.licence_type}
-        )
+        return absent_from_bundle(5, bundle, claims, "type_unknown", {"type": claims.licence_type})
     fields = licence_type.field_by_id
     for identifier, value in shown.items():
         known = fields.get(identifier)
@@ -558,7 +552,7 @@ def _disclosures(inspection: _Inspection) -> Check:
             return Check(5, _FAIL, "field_of_wrong_kind", {"field": known.name})
     for known in licence_type.always_shown:
         # Absent from the clear part: hidden behind a digest, or disclosed from there, or never signed.
-        if known.id not in credential.claims.fields and (known.required or known.id in shown):
+        if known.id not in claims.fields and (known.required or known.id in shown):
             return Check(5, _FAIL, "field_must_be_shown", {"field": known.name})
     if number is None and licence_type.number_disclosure == "always":
         return Check(5, _FAIL, "number_must_be_shown")
@@ -566,9 +560,8 @@ def _disclosures(inspection: _Inspection) -> Check:
 
 
 # 8 within its validity period
-def _validity(inspection: _Inspection) -> Check:
-    assert inspection.credential is not None  # noqa: S101
-    claims, at = inspection.credential.claims, inspection.at
+def _validity(inspection: _Inspection, claims: Claims) -> Check:
+    at = inspection.at
     if claims.issued_at > at + FUTURE_TOLERANCE:
         return Check(8, _FAIL, "signed_in_future")
     if claims.not_before is not None and at < claims.not_before:
