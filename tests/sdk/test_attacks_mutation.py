@@ -14,13 +14,15 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from chopmark import cbor, cose, qr_text
+from chopmark import base45, cbor, cose, qr_text
 from chopmark.cbor import REDACTED, Key, Tagged, Value
 from chopmark.claims import Usage
 from chopmark.cose import Sign1
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
 from chopmark.limits import LIMITS
+from chopmark.note import Note
+from chopmark.tlog_proof import TlogProof
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome, Result, Verdict
 from chopmark.verifier import Verifier
@@ -224,6 +226,55 @@ def test_mutated_codes_are_answered_soon_and_none_reads_valid(gallery: Gallery, 
     # The mutations reach the checks behind the decoder too.
     assert reasons >= {"not_a_licence_code", "malformed", "signature_wrong", "holder_signature_wrong"}
     assert reasons >= {"log_path_wrong", "disclosure_mismatch", "challenge_not_answered", "status_valid"}
+
+
+def heaviest(stage: Stage) -> dict[str, str]:
+    """The most work that fits into one code, by the checks that have to do it."""
+    licence, bound = stage.licence(), stage.licence("constructor")
+    assert licence.landmark_proof is not None
+    proof = TlogProof.parse(stage.log.tlog_proof(licence.landmark_proof.index, at=NOW - 60))
+    witness = stage.log.witnesses[0]
+    lines = [witness.cosign(proof.checkpoint, NOW - second) for second in range(36)]
+    cosigned = replace(proof, checkpoint_note=Note.parse(proof.checkpoint_note).with_signature(*lines).encode())
+    disclosures: list[Value] = [cbor.encode([n.to_bytes(16, "big"), 0, n + 60]) for n in range(300)]
+    claims: dict[Key, Value] = {-70000 - n: 0 for n in range(1150)}
+    wide: list[Value] = [[[[[0]] for _ in range(6)] for _ in range(19)] for _ in range(20)]
+    holders: dict[Key, Value] = {**bound.sign1.unprotected, cose.SD_CLAIMS: disclosures}
+    shown: dict[str, Any] = {
+        "cosignatures": licence.without_proofs().with_tlog_proof(cosigned.encode()),
+        "disclosures": stage.token(replace(bound.sign1, unprotected=holders)),
+        "unknown claims": stage.signed(licence, lambda payload: payload.update(claims)),
+        "unknown headers": replace(licence.sign1, unprotected={**licence.sign1.unprotected, **claims}),
+        "nested arrays": stage.signed(licence, lambda payload: payload.update({-70000: wide})),
+        "one long text": stage.signed(licence, lambda payload: payload.update({-70000: "证" * 2400})),
+    }
+    return {
+        "noise": qr_text.PREFIX + base45.encode(Random(1).randbytes(16_000)),
+        "long text": qr_text.PREFIX + "A" * (LIMITS.qr_text_length - 4),
+    } | {name: qr_text.encode(heavy.encode()) for name, heavy in shown.items()}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "cosignatures",
+        "disclosures",
+        "unknown claims",
+        "unknown headers",
+        "nested arrays",
+        "one long text",
+        "noise",
+        "long text",
+    ],
+)
+def test_the_heaviest_codes_are_answered_soon_too(stage: Stage, what: str) -> None:
+    text = heaviest(stage)[what]
+    look = stage.verifier().verify
+    fastest = min(timed(lambda: look(text))[1] for _ in range(5))
+    assert fastest <= SLOWEST
+    verdict = look(text)
+    assert (verdict.outcome is Outcome.VALID) is (what == "cosignatures")
+    json.dumps(verdict.to_json(), ensure_ascii=False).encode()
 
 
 keys = st.one_of(st.integers(-(2**64), 2**64 - 1).filter(lambda key: key != 59), st.text(max_size=8), st.just(REDACTED))
