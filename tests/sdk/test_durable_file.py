@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chopmark.durable_file import read_file, read_vouched, write_file, write_vouched
+from chopmark.durable_file import held_for_a_moment, read_file, read_vouched, write_file, write_vouched
 from chopmark.errors import LimitError, StorageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
         read_file(tmp_path, max_size=SIZE)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="not a regular file"):
+        read_file(tmp_path / "pipe", max_size=SIZE)
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_file(tmp_path / "link", max_size=SIZE)
 
 
 @pytest.mark.parametrize("name", ["open", "fsync", "replace"])
@@ -94,6 +107,41 @@ def test_an_object_and_its_proof_are_read_together(tmp_path: Path) -> None:
     write_vouched(path, b"two", b"proof of two")
     assert read_vouched(path, max_size=SIZE) == (b"two", b"proof of two")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pair_that_is_replaced_while_it_is_read_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bundle.note"
+    write_vouched(path, b"one", b"proof of one")
+
+    def replaced_meanwhile(name: Path, *, max_size: int) -> bytes | None:
+        data = read_file(name, max_size=max_size)
+        if data == b"one":
+            write_vouched(path, b"two", b"proof of two")
+        return data
+
+    monkeypatch.setattr("chopmark.durable_file.read_file", replaced_meanwhile)
+    assert read_vouched(path, max_size=SIZE) == (b"two", b"proof of two")
+
+
+def test_one_at_a_time_holds_a_folder(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with held_for_a_moment(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with held_for_a_moment(tmp_path):
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="lock file"), held_for_a_moment(tmp_path / "none"):
+        pass
 
 
 def test_the_same_object_may_get_another_proof(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chopmark import TrustStore
 from chopmark.cosignature import Cosigner
+from chopmark.durable_file import held_for_a_moment
 from chopmark.errors import ChopmarkError, RollbackError, StorageError, TrustError
 from chopmark.keys import Ed25519Signer
 from chopmark.landmark import LandmarkFile
@@ -126,6 +128,7 @@ def test_the_layout_is_that_of_the_documentation(folder: Path) -> None:
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "store.json",
+        "lock",
         "CN-GD/root/1.note",
         "CN-GD/bundle.note",
         "CN-GD/landmarks/1.landmarks",
@@ -135,7 +138,7 @@ def test_the_layout_is_that_of_the_documentation(folder: Path) -> None:
     } <= names
     assert sum(name.endswith(".statuslist") for name in names) == 2
     assert sum(name.endswith(".tlog-proof") for name in names) == 6
-    assert len(names) == 15
+    assert len(names) == 16
 
 
 def test_the_pin_may_be_read_from_the_folder(folder: Path, world: World) -> None:
@@ -467,6 +470,34 @@ def test_what_another_process_wrote_is_followed(folder: Path, world: World) -> N
     with pytest.raises(RollbackError):
         first.put_status_list(*old, now=NOW)
     token = first.status_list(world.peer.uri)
+    assert token is not None
+    assert token.issued_at == NOW - 100
+
+
+def test_what_is_put_waits_for_another_writer_and_is_judged_by_what_that_one_left(
+    folder: Path, tmp_path: Path, world: World
+) -> None:
+    store = reopen(folder, world)
+    older = world.peer.logged_list(world.peer.token(issued_at=NOW - 200))
+    newer = world.peer.logged_list(world.peer.token(issued_at=NOW - 100))
+    done = shutil.copytree(folder, tmp_path / "done")
+    reopen(done, world).put_status_list(*newer, now=NOW)
+    refused: list[ChopmarkError] = []
+
+    def put() -> None:
+        try:
+            store.put_status_list(*older, now=NOW)
+        except ChopmarkError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=put)
+    with held_for_a_moment(folder):
+        thread.start()
+        thread.join(0.2)
+        shutil.copytree(done, folder, dirs_exist_ok=True)
+    thread.join(10)
+    assert [type(error) for error in refused] == [RollbackError]
+    token = reopen(folder, world).status_list(world.peer.uri)
     assert token is not None
     assert token.issued_at == NOW - 100
 

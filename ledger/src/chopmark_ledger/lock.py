@@ -1,4 +1,4 @@
-"""The exclusive lock on a data folder.
+"""The exclusive lock on the data folder of a log.
 
 `flock(2)` on the file `lock` within the folder: the kernel drops it when the process ends, however it ends, and a
 second open in the same process is refused like one elsewhere. The file holds the id of the process, for the message
@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from chopmark.errors import StorageError
 
 from chopmark_ledger.errors import FolderLockedError
-
-_NAME = "lock"
 
 
 class FolderLock:
@@ -29,7 +25,11 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor = _open(folder)
+        path = folder / "lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"the lock file cannot be opened: {error.strerror}", where=str(path)) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -48,25 +48,3 @@ class FolderLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-@contextmanager
-def held_for_a_moment(folder: Path) -> Iterator[None]:
-    """Wait for the lock, hold it for the length of a `with` block.
-
-    Raises:
-        StorageError: the folder is missing or read-only.
-    """
-    descriptor = _open(folder)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open(folder: Path) -> int:
-    try:
-        return os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"the lock file cannot be opened: {error.strerror}", where=str(folder / _NAME)) from error

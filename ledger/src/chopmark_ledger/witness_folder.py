@@ -29,7 +29,6 @@ from chopmark.note import TYPE_COSIGNATURE_ED25519, TYPE_ED25519, Note, NoteVeri
 
 from chopmark_ledger import durable
 from chopmark_ledger.errors import FolderError, LedgerDamagedError
-from chopmark_ledger.lock import held_for_a_moment
 from chopmark_ledger.witness import Contradiction, Evidence, Witness, WitnessState
 
 FORMAT = "chopmark/witness/v1"
@@ -56,7 +55,7 @@ class FolderStore:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep every other request out, in this process and in others."""
-        with held_for_a_moment(self._folder):
+        with durable_file.held_for_a_moment(self._folder):
             yield
 
     def load(self, origin: str) -> WitnessState:
@@ -146,7 +145,7 @@ def init_witness(
     signer = Ed25519Signer.generate()
     vkey = NoteVerifier(name, TYPE_COSIGNATURE_ED25519, signer.public_key).vkey
     durable.make_folder(folder)
-    with held_for_a_moment(folder):
+    with durable_file.held_for_a_moment(folder):
         if (folder / _CONFIGURATION).exists():
             raise FolderError("there is a witness already", where=str(folder), remedy="Choose another folder")
         # A key without a configuration is left over from an init that ended early: nothing was ever signed with it.
@@ -204,7 +203,7 @@ def add_log(folder: Path, vkey: str) -> None:
     """
     if NoteVerifier.from_vkey(vkey).type != TYPE_ED25519:
         raise FormatError("a cosigner's key, not that of a log", where="vkey", remedy="A log signs with type 0x01")
-    with held_for_a_moment(folder):
+    with durable_file.held_for_a_moment(folder):
         name, logs = _read_configuration(folder)
         if vkey not in logs:
             _write_configuration(folder, name, [*logs, vkey])

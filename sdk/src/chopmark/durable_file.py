@@ -6,28 +6,43 @@ proofs of earlier objects are removed. Whatever object a reader finds, its own p
 
     bundle.note
     bundle.5f1d0c3a9b7e2486.tlog-proof        the first 16 hex digits of SHA-256 of bundle.note
+
+Readers need no lock. Writers that decide by what they find take `held_for_a_moment`.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from chopmark.errors import LimitError, StorageError
 
+if sys.platform != "win32":
+    import fcntl
+
 _PROOF_SUFFIX = ".tlog-proof"
+_LOCK = "lock"
+_ATTEMPTS = 3
+"""How often a pair is read anew when a writer replaced it meanwhile."""
 
 
 def read_file(path: Path, *, max_size: int) -> bytes | None:
     """Read a file; None where there is none.
 
+    A pipe or device in its place is refused: whoever fills a folder could make its reader wait for ever.
+
     Raises:
-        StorageError: it cannot be read.
+        StorageError: it cannot be read, or is no regular file.
         LimitError: it is larger than `max_size` bytes.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StorageError("it cannot be read: not a regular file", where=str(path))
         with path.open("rb") as file:
             data = file.read(max_size + 1)
     except FileNotFoundError:
@@ -45,7 +60,7 @@ def write_file(path: Path, data: bytes, *, private: bool = False) -> None:
     What is `private` only its owner may read: mode 0600, in folders of 0700.
 
     Raises:
-        StorageError: it cannot be written; the file is then as it was.
+        StorageError: it cannot be written; the file is then as it was, or new and perhaps not on the disk yet.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -77,7 +92,16 @@ def read_vouched(path: Path, *, max_size: int) -> tuple[bytes, bytes | None] | N
         LimitError: one of them is larger than `max_size` bytes.
     """
     data = read_file(path, max_size=max_size)
-    return None if data is None else (data, read_file(_proof_path(path, data), max_size=max_size))
+    for _ in range(_ATTEMPTS):
+        if data is None:
+            return None
+        proof = read_file(_proof_path(path, data), max_size=max_size)
+        if proof is not None:
+            return data, proof
+        before, data = data, read_file(path, max_size=max_size)
+        if data == before:
+            break
+    return None if data is None else (data, None)
 
 
 def write_vouched(path: Path, data: bytes, proof: bytes) -> None:
@@ -93,6 +117,32 @@ def write_vouched(path: Path, data: bytes, proof: bytes) -> None:
         for other in path.parent.glob(f"{path.stem}.{'[0-9a-f]' * 16}{_PROOF_SUFFIX}"):
             if other != proof_path:
                 other.unlink()
+
+
+@contextmanager
+def held_for_a_moment(folder: Path) -> Iterator[None]:
+    """Wait for the exclusive lock on a folder, its file `lock`, and hold it for the length of a `with` block.
+
+    The kernel drops it when the process ends, however it ends. On Windows nothing is locked: one process may write.
+
+    Raises:
+        StorageError: the folder is missing or read-only.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"the lock file cannot be opened: {error.strerror}", where=str(path), remedy="correct the permissions"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _proof_path(path: Path, data: bytes) -> Path:

@@ -5,7 +5,7 @@ with the tlog-proof that vouches for it. The rules by which it changes are those
 disk, through `durable_file`: an object and its proof are replaced so that a crash leaves the old pair or the new one,
 and `store.json`, the memory of what was seen (`trust_memory`), is written after them.
 
-    store.json
+    store.json                                          lock: held while something is put
     CN-GD/root/1.note                                   the root epochs, kept for ever
     CN-GD/bundle.note                                   CN-GD/bundle.5f1d0c3a9b7e2486.tlog-proof
     CN-GD/landmarks/1.landmarks                         CN-GD/landmarks/1.0b7e2486….tlog-proof
@@ -13,13 +13,14 @@ and `store.json`, the memory of what was seen (`trust_memory`), is written after
     CN-SH/…
 
 A landmark file is named by the number of its log, a status list by the first 16 hex digits of SHA-256 of its uri.
-One process writes at a time; others may read.
+Several processes may use a store: what one puts is judged and written under a lock, and readers need none.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from chopmark.bundle_entries import Peer
-from chopmark.durable_file import read_file, read_vouched, write_file, write_vouched
+from chopmark.durable_file import held_for_a_moment, read_file, read_vouched, write_file, write_vouched
 from chopmark.errors import ChopmarkError, StorageError, TrustError
 from chopmark.landmark import LandmarkFile, LandmarkRecord
 from chopmark.limits import LIMITS
@@ -212,14 +213,14 @@ class TrustStore:
         Raises:
             ChopmarkError: as `TrustState.check_root`, or `StorageError`.
         """
-        self._follow_disk()
-        roots = self._state.check_root(region, data, now=now)
-        path = self._root_path(region, roots.epoch)
-        if roots.epoch not in self._state.epochs(region) or path in self._problems or not path.is_file():
-            write_file(path, data)
-            self._problems.pop(path, None)
-        self._state.add_root(roots)
-        return roots
+        with self._writing():
+            roots = self._state.check_root(region, data, now=now)
+            path = self._root_path(region, roots.epoch)
+            if roots.epoch not in self._state.epochs(region) or path in self._problems or not path.is_file():
+                write_file(path, data)
+                self._problems.pop(path, None)
+            self._state.add_root(roots)
+            return roots
 
     def put_bundle(self, data: bytes, proof: bytes, *, now: int) -> TrustBundle:
         """Take the bundle of the home region or of a peer.
@@ -234,24 +235,24 @@ class TrustStore:
         Raises:
             ChopmarkError: as `TrustState.check_bundle`, or `StorageError`: the disk then holds the old or the new.
         """
-        self._follow_disk()
-        checked = self._state.check_bundle(data, proof, now=now)
-        bundle = checked.value
-        current = self._state.bundles.get(bundle.region)
-        path = self._bundle_path(bundle.region)
-        write_vouched(path, data, proof)
-        self._problems.pop(path, None)
-        if current is not None and current.digest == bundle.digest:
-            self._state.memory = self._state.memory.with_clock_floor(checked.home_time)
-        else:
-            self._state.add_bundle(checked)
-            if bundle.region == self.home_region:
-                self._problems = {}
-                for peer in bundle.peers:
-                    self._load_region(peer.region)
-            self._load_dependents(bundle.region)
-        self._remember()
-        return bundle
+        with self._writing():
+            checked = self._state.check_bundle(data, proof, now=now)
+            bundle = checked.value
+            current = self._state.bundles.get(bundle.region)
+            path = self._bundle_path(bundle.region)
+            write_vouched(path, data, proof)
+            self._problems.pop(path, None)
+            if current is not None and current.digest == bundle.digest:
+                self._state.memory = self._state.memory.with_clock_floor(checked.home_time)
+            else:
+                self._state.add_bundle(checked)
+                if bundle.region == self.home_region:
+                    self._problems = {}
+                    for peer in bundle.peers:
+                        self._load_region(peer.region)
+                self._load_dependents(bundle.region)
+            self._remember()
+            return bundle
 
     def put_landmarks(self, data: bytes, proof: bytes, *, origin: str, now: int) -> LandmarkFile:
         """Take the landmark file of a log of the home region or of a peer.
@@ -265,15 +266,15 @@ class TrustStore:
         Raises:
             ChopmarkError: as `TrustState.check_landmarks`, or `StorageError`: the disk then holds the old or the new.
         """
-        self._follow_disk()
-        checked = self._state.check_landmarks(origin, data, proof, now=now)
-        region, log = self._state.log_of(origin)
-        path = self._landmark_path(region, log.number)
-        write_vouched(path, data, proof)
-        self._problems.pop(path, None)
-        self._state.add_landmarks(origin, checked)
-        self._remember()
-        return checked.value
+        with self._writing():
+            checked = self._state.check_landmarks(origin, data, proof, now=now)
+            region, log = self._state.log_of(origin)
+            path = self._landmark_path(region, log.number)
+            write_vouched(path, data, proof)
+            self._problems.pop(path, None)
+            self._state.add_landmarks(origin, checked)
+            self._remember()
+            return checked.value
 
     def put_status_list(self, data: bytes, proof: bytes, *, now: int) -> StatusListToken:
         """Take a status list.
@@ -286,15 +287,15 @@ class TrustStore:
         Raises:
             ChopmarkError: as `TrustState.check_status_list`, or `StorageError`: the disk then holds the old or the new.
         """
-        self._follow_disk()
-        checked = self._state.check_status_list(data, proof, now=now)
-        uri = checked.value.uri
-        path = self._status_path(self._state.source_region(uri), uri)
-        write_vouched(path, data, proof)
-        self._problems.pop(path, None)
-        self._state.add_status_list(checked)
-        self._remember()
-        return checked.value
+        with self._writing():
+            checked = self._state.check_status_list(data, proof, now=now)
+            uri = checked.value.uri
+            path = self._status_path(self._state.source_region(uri), uri)
+            write_vouched(path, data, proof)
+            self._problems.pop(path, None)
+            self._state.add_status_list(checked)
+            self._remember()
+            return checked.value
 
     def _load(self) -> None:
         memory, self._memory_file = _read_memory(self.folder)
@@ -375,10 +376,13 @@ class TrustStore:
         self._state.add_status_list(checked)
         return True
 
-    def _follow_disk(self) -> None:
-        """Load anew what another process wrote since."""
-        if read_file(self.folder / _MEMORY, max_size=LIMITS.trust_file_size) != self._memory_file:
-            self._load()
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other writers out, and load anew what they wrote before."""
+        with held_for_a_moment(self.folder):
+            if read_file(self.folder / _MEMORY, max_size=LIMITS.trust_file_size) != self._memory_file:
+                self._load()
+            yield
 
     def _remember(self) -> None:
         data = self._state.memory.encode()

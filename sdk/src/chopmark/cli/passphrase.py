@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from chopmark.durable_file import read_file
-from chopmark.errors import KeyMaterialError, StorageError
+from chopmark.errors import KeyMaterialError, LimitError, StorageError
 
 VARIABLE = "CHOPMARK_PASSPHRASE"
 FILE_VARIABLE = "CHOPMARK_PASSPHRASE_FILE"
@@ -28,9 +27,13 @@ def read_passphrase(file: Path | None, environment: Mapping[str, str] = os.envir
     if path is None:
         passphrase = environment.get(VARIABLE, "").encode("utf-8", "surrogateescape")
     else:
-        data = read_file(path, max_size=_MAX_SIZE)
-        if data is None:
-            raise StorageError("there is no passphrase file", where=str(path))
+        try:
+            with path.open("rb") as stream:  # a pipe will do as well
+                data = stream.read(_MAX_SIZE + 1)
+        except OSError as error:
+            raise StorageError(f"the passphrase cannot be read: {error.strerror}", where=str(path)) from error
+        if len(data) > _MAX_SIZE:
+            raise LimitError(f"above the limit of {_MAX_SIZE} bytes for a passphrase", where=str(path))
         passphrase = data.rstrip(b"\r\n")
     if not passphrase:
         raise KeyMaterialError(
