@@ -147,8 +147,17 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
                 position += 1
                 value: Any = _SMALL_VALUES[first]
                 if value is None:
-                    length = _STRING_SIZES[first]
-                    if length is None:
+                    argument: Any = _STRING_SIZES[first]
+                    if argument is not None:
+                        if argument == 24:
+                            argument = data[position]
+                            position += 1
+                            if argument < 24:
+                                raise _refused(data, position - 2, where)
+                        end = position + argument
+                        value = data[position:end].decode() if first >= 0x60 else data[position:end]
+                        position = end
+                    else:
                         start = position - 1
                         major = first >> 5
                         argument = first & 0x1F
@@ -172,7 +181,9 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
                         elif major == 1:
                             value = -1 - argument
                         elif major < 4:
-                            length = argument
+                            end = position + argument
+                            value = data[position:end].decode() if major == 3 else data[position:end]
+                            position = end
                         else:
                             opened = depth + 1
                             if major == 4:
@@ -218,17 +229,6 @@ def decode(data: bytes, *, max_size: int = LIMITS.credential_size, where: str = 
                                 remaining = argument
                                 depth = opened
                             continue
-                    elif length == 24:
-                        length = data[position]
-                        position += 1
-                        if length < 24:
-                            raise _refused(data, position - 2, where)
-                    if length is not None:
-                        end = position + length
-                        value = data[position:end]
-                        if first >= 0x60:
-                            value = value.decode()
-                        position = end
                 if previous is None:
                     container.append(value)
                 else:

@@ -46,6 +46,7 @@ _TYPES: dict[FieldKind, type] = {
     FieldKind.BOOLEAN: bool,
     FieldKind.LIST: list,
 }
+_TEXT_ONLY = frozenset({str})
 
 
 class FieldDisclosure(StrEnum):
@@ -109,7 +110,7 @@ class Field:
         """Whether a value is of this field's kind; a list is one of texts."""
         if type(value) is not self.value_type:
             return False
-        return type(value) is not list or all(type(item) is str for item in value)
+        return type(value) is not list or _TEXT_ONLY.issuperset(map(type, value))
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Field:

@@ -543,16 +543,16 @@ def _disclosures(inspection: _Inspection, credential: Credential) -> Check:
         return _NOT_REACHED[5]
     if licence_type is None:
         return absent_from_bundle(5, bundle, claims, "type_unknown", {"type": claims.licence_type})
-    fields = licence_type.field_by_id
+    fields, clear = licence_type.field_by_id, claims.fields
     for identifier, value in shown.items():
-        known = fields.get(identifier)
-        if known is None:
+        if identifier not in fields:
             return Check(5, _UNKNOWN, "field_unknown", {"field": str(identifier)})
-        if type(value) is not known.value_type or (type(value) is list and not known.accepts(value)):
+        known, kind = fields[identifier], type(value)
+        if kind is not known.value_type or (kind is list and not known.accepts(value)):
             return Check(5, _FAIL, "field_of_wrong_kind", {"field": known.name})
     for known in licence_type.always_shown:
         # Absent from the clear part: hidden behind a digest, or disclosed from there, or never signed.
-        if known.id not in claims.fields and (known.required or known.id in shown):
+        if known.id not in clear and (known.required or known.id in shown):
             return Check(5, _FAIL, "field_must_be_shown", {"field": known.name})
     if number is None and licence_type.number_disclosure == "always":
         return Check(5, _FAIL, "number_must_be_shown")
