@@ -37,7 +37,7 @@ class _Bundles:
         """The bundle after a change, signed by two roots."""
         contents = copy.deepcopy(self.contents)
         change(contents)
-        text = json.dumps(contents, ensure_ascii=False, indent=1) + "\n"
+        text = json.dumps(contents, ensure_ascii=False, separators=(",", ":")) + "\n"
         return sign_note(text, self.region.root_signers[:2] if signers is None else signers).encode().decode()
 
     def resigned(self, old: str, new: str) -> str:
@@ -106,6 +106,12 @@ def bundle_vectors() -> VectorFile:
     parsed = TrustBundle.parse(bundles.note.encode(), roots=bundles.region.roots)
     result = {"region": "CN-GD", "seq": 1, "issued": NOW, "epoch": 1, "digest": parsed.digest.hex()}
     file.accept("bundle", "one department, one type, one peer", "trust_bundle", {"text": bundles.note}, result)
+    compact = bundles.signed(lambda _: None)
+    parsed = TrustBundle.parse(compact.encode(), roots=bundles.region.roots)
+    result = {**result, "digest": parsed.digest.hex()}
+    file.accept(
+        "bundle-other-spacing", "spaces are free; the digest is of the text", "trust_bundle", {"text": compact}, result
+    )
     _add_envelopes(file, bundles)
     _add_members(file, bundles)
     _add_names(file, bundles)

@@ -32,6 +32,7 @@ from specs.vectors.status_vectors import status_vectors
 from specs.vectors.store_vectors import store_vectors
 from specs.vectors.vector_file import VectorFile
 from specs.vectors.verdict_vectors import verdict_vectors
+from specs.vectors.witness_vectors import witness_vectors
 
 FOLDER = Path(__file__).parent
 STATELESS = (
@@ -58,6 +59,7 @@ STATELESS = (
     bundle_vectors,
     record_vectors,
     key_file_vectors,
+    witness_vectors,
 )
 
 

@@ -56,11 +56,13 @@ def test_every_file_names_a_specification_that_is_there(made: dict[str, str]) ->
         assert (ROOT / json.loads(text)["spec"]).is_file(), name
 
 
-def test_every_outcome_is_accept_an_error_or_a_verdict() -> None:
+def test_every_outcome_is_accept_an_error_a_verdict_or_an_answer() -> None:
     for vector in vectors():
         outcome = vector["outcome"]
         if isinstance(outcome, str):
             assert outcome == "accept" or issubclass(getattr(errors, outcome), errors.ChopmarkError), vector["name"]
+        elif "status" in outcome:
+            assert outcome["status"] in {200, 400, 403, 404, 409, 422}, vector["name"]
         else:
             assert outcome["outcome"] in list(Outcome), vector["name"]
             assert len(outcome["checks"]) == 10, vector["name"]

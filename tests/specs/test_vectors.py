@@ -31,8 +31,8 @@ from chopmark.trust_bundle import TrustBundle
 from chopmark.verification_record import verify_record
 
 VECTORS = Path(__file__).parents[2] / "specs" / "vectors"
-STATEFUL = {"trust-store.json", "verification.json", "material.json"}
-"""Files that `test_verification_vectors.py` runs."""
+STATEFUL = {"trust-store.json", "verification.json", "material.json", "witness.json"}
+"""Files that `test_verification_vectors.py` and `test_witness_vectors.py` run."""
 
 Given = Mapping[str, Any]
 
