@@ -14,9 +14,10 @@ from chopmark.claims import StatusReference, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
 from chopmark.issuer_key import KeyUse, Revocation, RevocationReason
+from chopmark.reasons import duration
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Check, Outcome, Result, Verdict
-from chopmark.verifier import VerificationPolicy, Verifier, duration
+from chopmark.verifier import VerificationPolicy, Verifier
 
 from specs.vectors.sample_world import CREATED, FOOD_DEPARTMENT, NOW, TRANSPORT_DEPARTMENT
 from tests.sdk.attack_stage import DAY, HOUR, LENIENT, LOGGED, Stage, reason, replaced

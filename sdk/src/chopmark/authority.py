@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from chopmark.reasons import Details
 from chopmark.verdict import Check, Result
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def authority_problem(
 
 
 def absent_from_bundle(
-    number: int, bundle: TrustBundle, claims: Claims, reason: str, details: dict[str, str] | None = None
+    number: int, bundle: TrustBundle, claims: Claims, reason: str, details: Details | None = None
 ) -> Check:
     """The check of that number where a bundle does not name what a credential relies on.
 

@@ -6,7 +6,8 @@ A code never changes its meaning; sentences may be reworded. `{name}` stands for
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 Language = Literal["zh", "en"]
 
@@ -51,8 +52,8 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "holder_signature_wrong": ("持有人签名不符", "the holder's signature does not verify"),
     "presentation_too_old": (
-        "此码生成于 {age} 秒前，超过 {limit} 秒：请对方打开动态码",
-        "this code was made {age} s ago, more than {limit} s: ask for the living code",
+        "此码生成于 {age}前，超过 {limit}：请对方打开动态码",
+        "this code was made {age} ago, more than {limit}: ask for the living code",
     ),
     "presentation_ahead": (
         "此码的时间比现在晚 {ahead} 秒，请核对双方时钟",
@@ -136,10 +137,10 @@ REASONS: dict[str, tuple[str, str]] = {
     # 8 validity
     "within_validity": ("在有效期内", "within its validity period"),
     "no_end_of_validity": ("长期有效", "valid without an end"),
-    "expired": ("已于 {date} 过期", "expired at {date}"),
+    "expired": ("已过期，有效期至 {date}", "expired: its last day was {date}"),
     "not_yet_valid": ("自 {date} 起才有效", "valid only from {date}"),
     "signed_in_future": ("签发时间晚于查验时间", "signed later than the time of this check"),
-    "usage_expired": ("此加注件的使用期已于 {date} 截止", "the use it was made for ended at {date}"),
+    "usage_expired": ("此加注件的使用期截至 {date}", "the use it was made for ended: its last day was {date}"),
     # 9 status
     "status_valid": ("状态有效", "its status is valid"),
     "status_exempt": ("此类证照无状态名单", "this type has no status list"),
@@ -169,7 +170,30 @@ REASONS: dict[str, tuple[str, str]] = {
 """Reason code → (zh-Hans, en)."""
 
 
-def sentence(code: str, language: Language, details: dict[str, str] | None = None) -> str:
+Details = Mapping[str, "str | Seconds"]
+"""What fills the placeholders of a sentence."""
+
+_UNITS: Final = {
+    "zh": ((86_400, "天"), (3600, "小时"), (60, "分钟"), (1, "秒")),
+    "en": ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")),
+}
+
+
+class Seconds(int):
+    """A span of time among the details, to be written in the language of the sentence."""
+
+
+def duration(seconds: int, language: Language = "en") -> str:
+    """Seconds as `3 d`, `5 h`, `12 min` or `40 s`, or as `3 天`; rounded down."""
+    size, unit = next((pair for pair in _UNITS[language] if seconds >= pair[0]), _UNITS[language][-1])
+    return f"{seconds // size} {unit}"
+
+
+def sentence(code: str, language: Language, details: Details | None = None) -> str:
     """The sentence of a reason code; `details` fill its placeholders."""
     zh, en = REASONS[code]
-    return (zh if language == "zh" else en).format_map(details or {})
+    filled = {
+        name: duration(value, language) if isinstance(value, Seconds) else value
+        for name, value in (details or {}).items()
+    }
+    return (zh if language == "zh" else en).format_map(filled)

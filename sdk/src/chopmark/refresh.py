@@ -4,7 +4,8 @@ A region publishes static files; `fetch` answers the bytes of one by its path, o
 
     root/<n>.note
     bundle.note                               bundle.tlog-proof
-    landmarks/<region>/<number>.landmarks     landmarks/<region>/<number>.tlog-proof    its own logs' and its peers'
+    landmarks/<region>/<number>.landmarks     landmarks/<region>/<number>.tlog-proof    its logs', and those of its
+                                                                                        peers' that it accepts
     status/…                                  status/….tlog-proof                       the path of the list's uri
 
 Nothing fetched is trusted: the store verifies each object before it replaces what it held.
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
-from chopmark.errors import ChopmarkError, FormatError
+from chopmark.errors import ChopmarkError
 from chopmark.trust_store import TrustStore
 
 Fetch = Callable[[str], bytes | None]
@@ -53,8 +54,11 @@ def refresh(store: TrustStore, region: str, fetch: Fetch, *, now: int) -> Refres
         done.problems.append(f"{region}: the store holds no bundle of it")
         return done
     if region == store.home_region:
-        bundles = [bundle, *filter(None, (store.bundle(peer.region) for peer in bundle.peers))]
-        for log_region, log in [(vouched.region, log) for vouched in bundles for log in vouched.logs]:
+        accepted = [(region, log) for log in bundle.logs]
+        for peer in bundle.peers:
+            named = store.bundle(peer.region)
+            accepted += [(peer.region, log) for log in (named.logs if named else ()) if log.origin in peer.origins]
+        for log_region, log in accepted:
             path = f"landmarks/{log_region}/{log.number}"
             put = partial(store.put_landmarks, origin=log.origin, now=now)
             _take(done, fetch, f"{path}.landmarks", f"{path}.tlog-proof", put)
@@ -82,9 +86,9 @@ def _take(done: Refreshed, fetch: Fetch, path: str, proof_path: str, put: Callab
     try:
         data, proof = fetch(path), fetch(proof_path)
         if data is None or proof is None:
-            raise FormatError("not published", where=path if data is None else proof_path)
+            done.problems.append(f"{path if data is None else proof_path}: not published")
+            return
         put(data, proof)
+        done.taken.append(path)
     except ChopmarkError as error:
         done.problems.append(f"{path}: {error}")
-    else:
-        done.taken.append(path)

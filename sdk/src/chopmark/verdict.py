@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from chopmark.reasons import CHECK_NAMES, Language, sentence
+from chopmark.reasons import CHECK_NAMES, Details, Language, sentence
 
 if TYPE_CHECKING:
     from chopmark.cbor import Value
@@ -46,7 +46,7 @@ class Check(NamedTuple):
     number: int
     result: Result
     reason: str
-    details: dict[str, str] | None = None
+    details: Details | None = None
     age: int | None = None
 
     def name(self, language: Language = "en") -> str:
@@ -62,7 +62,7 @@ class Remark(NamedTuple):
     """Something the inspector should know that decides no check."""
 
     reason: str
-    details: dict[str, str] | None = None
+    details: Details | None = None
 
     def message(self, language: Language = "en") -> str:
         """The remark as one sentence."""

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from chopmark import cbor, cose, qr_text
@@ -42,6 +43,7 @@ from chopmark.errors import (
 from chopmark.limits import LIMITS
 from chopmark.merkle import leaf_hash
 from chopmark.presentation import Presentation
+from chopmark.reasons import Details, Seconds
 from chopmark.replay_cache import ReplayCache
 from chopmark.strict import time_encode
 from chopmark.tlog_proof import TlogProof
@@ -247,7 +249,7 @@ class Verifier:
             return Check(2, _FAIL, "holder_signature_wrong")
         age = inspection.at - presentation.issued_at
         if age > PRESENTATION_MAX_AGE:
-            details = {"age": str(age), "limit": str(PRESENTATION_MAX_AGE)}
+            details = {"age": Seconds(age), "limit": Seconds(PRESENTATION_MAX_AGE)}
             return Check(2, _FAIL, "presentation_too_old", details, age)
         if age < -PRESENTATION_MAX_AHEAD:
             return Check(2, _FAIL, "presentation_ahead", {"ahead": str(-age)}, age)
@@ -390,7 +392,7 @@ class Verifier:
             if age >= BUNDLE_FRESHNESS.degrade:
                 if age >= BUNDLE_FRESHNESS.hard_stop:
                     return Check(7, _UNKNOWN, "bundle_past_hard_stop", {"region": relied_on.region}, age)
-                details = {"region": relied_on.region, "age": duration(age)}
+                details: Details = {"region": relied_on.region, "age": Seconds(age)}
                 inspection.remarks.append(Remark("bundle_stale", details))
             if inspection.at >= relied_on.contents.expires:
                 inspection.remarks.append(Remark("bundle_expired", {"region": relied_on.region}))
@@ -422,13 +424,13 @@ class Verifier:
             return Check(9, _FAIL, "revoked", None, age)
         freshness = FRESHNESS[licence_type.freshness]
         if age >= freshness.hard_stop or inspection.at >= token.expires:
-            return Check(9, _UNKNOWN, "status_list_too_old", {"limit": duration(freshness.hard_stop)}, age)
+            return Check(9, _UNKNOWN, "status_list_too_old", {"limit": Seconds(freshness.hard_stop)}, age)
         if age < -FUTURE_TOLERANCE:
             return Check(9, _UNKNOWN, "status_list_too_new", None, age)
         if value != 0:
             return Check(9, _FAIL, "suspended" if value == 2 else "superseded", None, age)
         if age >= freshness.degrade:
-            inspection.remarks.append(Remark("status_stale", {"age": duration(age)}))
+            inspection.remarks.append(Remark("status_stale", {"age": Seconds(age)}))
         return Check(9, _PASS, "status_valid", None, max(age, 0))
 
     def _conclude(self, inspection: _Inspection) -> Verdict:
@@ -565,19 +567,24 @@ def _validity(inspection: _Inspection, claims: Claims) -> Check:
     if claims.issued_at > at + FUTURE_TOLERANCE:
         return Check(8, _FAIL, "signed_in_future")
     if claims.not_before is not None and at < claims.not_before:
-        return Check(8, _FAIL, "not_yet_valid", {"date": time_encode(claims.not_before)})
+        return Check(8, _FAIL, "not_yet_valid", {"date": _day(claims.not_before, inspection)})
     presented = inspection.presentation.issued_at if inspection.presentation is not None else at
     if claims.expires is not None and max(at, presented) >= claims.expires:
-        return Check(8, _FAIL, "expired", {"date": time_encode(claims.expires)})
+        return Check(8, _FAIL, "expired", {"date": _day(claims.expires - 1, inspection)})
     usage = claims.usage
     if usage is not None and usage.until is not None and at >= usage.until:
-        return Check(8, _FAIL, "usage_expired", {"date": time_encode(usage.until)})
+        return Check(8, _FAIL, "usage_expired", {"date": _day(usage.until - 1, inspection)})
     return _NO_END if claims.expires is None else _WITHIN_VALIDITY
 
 
-def duration(seconds: int) -> str:
-    """Seconds as `3 d`, `5 h`, `12 min` or `40 s`, rounded down."""
-    for size, unit in ((DAY, "d"), (HOUR, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+def _day(seconds: int, inspection: _Inspection) -> str:
+    """The calendar day of a moment in the zone of the licence type; in UTC where the zone is not known here."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only a refusal needs it
+
+    zone: tzinfo = UTC
+    if inspection.licence_type is not None:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            zone = ZoneInfo(inspection.licence_type.zone)
+    with suppress(OverflowError):  # a zone may carry the first or last representable day beyond the calendar
+        return datetime.fromtimestamp(seconds, zone).date().isoformat()
+    return time_encode(seconds)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chopmark.durable_file import read_file
 from chopmark.errors import StorageError
+from chopmark.limits import LIMITS
 from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
 
@@ -18,17 +20,17 @@ def open_store(folder: Path, *, roots: Path | None = None) -> TrustStore:
         StorageError: there is no store, or a file cannot be read.
         TrustError: the store's home data is damaged or rolled back.
     """
-    pinned = TrustStore.read_pin(folder) if roots is None else Roots.pin(read_bytes(roots))
+    pinned = TrustStore.read_pin(folder) if roots is None else Roots.pin(read_root_epoch(roots))
     return TrustStore.open(folder, roots=pinned)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+def read_root_epoch(path: Path) -> bytes:
+    """The bytes of a root epoch in a file of its own.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: there is no such file, or it cannot be read; `LimitError` above the size of a note.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    data = read_file(path, max_size=LIMITS.note_size)
+    if data is None:
+        raise StorageError("there is no such file", where=str(path), remedy="Name the file of a root epoch")
+    return data

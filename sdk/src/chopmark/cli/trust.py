@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -13,17 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from chopmark.cli.exit_codes import ExitCode
-from chopmark.cli.pins import open_store, read_bytes
+from chopmark.cli.pins import open_store, read_root_epoch
 from chopmark.cli.plain_text import plain
 from chopmark.durable_file import read_file
-from chopmark.errors import FormatError, StorageError
+from chopmark.errors import ChopmarkError, StorageError, TrustError
 from chopmark.limits import LIMITS
-from chopmark.refresh import Refreshed, refresh
+from chopmark.reasons import duration
+from chopmark.refresh import Fetch, Refreshed, refresh
 from chopmark.root_epoch import Roots
 from chopmark.strict import time_encode
 from chopmark.trust_bundle import TrustBundle
 from chopmark.trust_store import TrustStore
-from chopmark.verifier import duration
 
 trust = typer.Typer(
     help="Make a trust store, bring it up to date, look at what it holds.", no_args_is_help=True, rich_markup_mode=None
@@ -46,7 +45,7 @@ def init(
     Everything else follows from those roots: your region's bundle names the other regions. Compare the file's
     fingerprint, which is printed, with the one your region made public.
     """
-    data = read_bytes(roots)
+    data = read_root_epoch(roots)
     pinned = Roots.pin(data)
     store = TrustStore.create(folder, roots=pinned)
     now = int(time.time())
@@ -104,34 +103,47 @@ def _row(store: TrustStore, bundle: TrustBundle, now: int) -> tuple[str, ...]:
 
 
 def _update(console: Console, store: TrustStore, sources: list[Path], now: int) -> None:
-    folders = {_published_region(source): source for source in sources}
+    homes: list[tuple[str, Path]] = []
+    others: list[tuple[str, Path]] = []
+    failed = False
+    for source in dict.fromkeys(sources):
+        try:
+            region = _published_region(source)
+        except ChopmarkError as error:
+            _complain(console, str(error))
+            failed = True
+            continue
+        (homes if region == store.home_region else others).append((region, source))
     # Home first, because its bundle names the others; home again at the end, because its log vouches for landmark
     # files of logs that only the others' bundles name.
-    order = [store.home_region, *(region for region in folders if region != store.home_region), store.home_region]
-    done: dict[str, Refreshed] = {}
-    for region in order:
-        if region in folders:
-            taken = refresh(store, region, folder_reader(folders[region]), now=now)
-            done[region] = taken
-    for region, taken in done.items():
-        _tell(console, region, taken)
-    if any(taken.problems for taken in done.values()):
+    done: dict[tuple[str, Path], Refreshed] = {}
+    for region, source in (*homes, *others, *homes):
+        done[region, source] = refresh(store, region, folder_reader(source), now=now)
+    for (region, source), taken in done.items():
+        counts = f"{len(taken.taken)} files taken, {len(taken.problems)} refused or absent"
+        console.print(plain(f"{region}, {source}: {counts}"), markup=False, soft_wrap=True)
+        for problem in taken.problems:
+            _complain(console, problem)
+            failed = True
+    if failed:
         raise typer.Exit(ExitCode.INVALID)
 
 
-def _tell(console: Console, region: str, done: Refreshed) -> None:
-    console.print(f"{region}: {len(done.taken)} files taken, {len(done.problems)} refused or absent")
-    for problem in done.problems:
-        console.print(plain(f"  ! {problem}"), style="yellow", markup=False, soft_wrap=True)
+def _complain(console: Console, problem: str) -> None:
+    console.print(plain(f"  ! {problem}"), style="yellow", markup=False, soft_wrap=True)
 
 
-def folder_reader(folder: Path) -> Callable[[str], bytes | None]:
-    """Answers the published files in a folder, by their paths."""
+def folder_reader(folder: Path) -> Fetch:
+    """Answers the published files in a folder, by their paths; what leads out of it is refused."""
 
     def fetch(path: str) -> bytes | None:
         wanted = folder.joinpath(*path.split("/"))
-        if not wanted.resolve().is_relative_to(folder.resolve()):
-            raise FormatError("outside of the published folder", where=path)
+        try:
+            inside = wanted.resolve().is_relative_to(folder.resolve())
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+            raise StorageError("it cannot be read: a link that leads nowhere", where=str(wanted)) from error
+        if not inside:
+            raise StorageError("outside of the published folder", where=str(wanted))
         return read_file(wanted, max_size=LIMITS.trust_file_size)
 
     return fetch
@@ -139,12 +151,16 @@ def folder_reader(folder: Path) -> Callable[[str], bytes | None]:
 
 def _published_region(folder: Path) -> str:
     """Whose folder it is, by its first root epoch; nothing is trusted yet."""
-    numbers = sorted(int(file.stem) for file in (folder / "root").glob("*.note") if file.stem.isdecimal())
-    if not numbers:
+    names = [file.stem for file in (folder / "root").glob("*.note") if file.stem.isascii() and file.stem.isdigit()]
+    data = folder_reader(folder)(f"root/{min(names, key=int)}.note") if names else None
+    if data is None:
         raise StorageError(
             "not what a region publishes: it has no root/<n>.note", where=str(folder), remedy="Name the folder `public`"
         )
-    return Roots.pin(read_bytes(folder / "root" / f"{numbers[0]}.note")).region
+    try:
+        return Roots.pin(data).region
+    except ChopmarkError as error:
+        raise TrustError(f"its first root epoch is none: {error}", where=str(folder)) from error
 
 
 def _fingerprint(data: bytes) -> str:

@@ -19,10 +19,10 @@ from chopmark.cli.inputs import Input, read_input
 from chopmark.cli.pins import open_store
 from chopmark.cli.plain_text import plain, plain_json
 from chopmark.errors import ChopmarkError, FormatError
-from chopmark.reasons import Language
+from chopmark.reasons import Language, duration
 from chopmark.strict import decimal, time_decode, time_encode
 from chopmark.verdict import Outcome, Result, Verdict
-from chopmark.verifier import Verifier, duration
+from chopmark.verifier import Verifier
 
 _STYLE = {Outcome.VALID: "bold green", Outcome.INVALID: "bold red", Outcome.INDETERMINATE: "bold yellow"}
 _OUTCOME_TEXT = {
@@ -175,7 +175,7 @@ def _checks(verdict: Verdict, language: Language) -> Table:
     table.add_column(justify="right", style="dim", no_wrap=True)
     for check in verdict.checks:
         mark, style = _MARK[check.result]
-        age = duration(check.age) if check.age is not None and check.age >= 0 else ""
+        age = duration(check.age, language) if check.age is not None and check.age >= 0 else ""
         table.add_row(
             str(check.number), Text(mark, style=style), check.name(language), Text(plain(check.message(language))), age
         )
