@@ -150,22 +150,14 @@ def _refusals(table: Table, story: Story, store: TrustStore, folder: Path, langu
     chinese = language == "zh"
     refused = Text("已拒绝" if chinese else "REFUSED", style="red")
     refusal = story.roll_back(store)
-    table.add_row(
-        str(table.row_count + 1),
-        "回滚的信任清单" if chinese else "a trust bundle rolled back",
-        refused,
-        "",
-        Text(refusal),
-    )
+    told = "信任库已接受过序号更高的清单，旧清单不予替换" if chinese else refusal
+    shown = "回滚的信任清单" if chinese else "a trust bundle rolled back"
+    table.add_row(str(table.row_count + 1), shown, refused, "", Text(told))
     status, evidence = story.fork(folder / "witness-of-CN-SH", passphrase(folder))
-    kept = evidence[0].parent.relative_to(folder) if evidence else "-"
+    kept = f"{evidence[0].parents[1].relative_to(folder)}/" if evidence else "-"
     told = f"见证者回答 {status}，证据留在 {kept}" if chinese else f"the witness answered {status}; evidence in {kept}"
-    table.add_row(
-        str(table.row_count + 1),
-        "账本出示两种历史" if chinese else "a log that shows two histories",
-        refused,
-        Text(told),
-    )
+    shown = "账本出示两种历史" if chinese else "a log that shows two histories"
+    table.add_row(str(table.row_count + 1), shown, refused, "", Text(told))
     return [] if status == 422 and len(evidence) == 2 else ["fork"]
 
 

@@ -52,8 +52,8 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "holder_signature_wrong": ("持有人签名不符", "the holder's signature does not verify"),
     "presentation_too_old": (
-        "此码生成于 {age}前，超过 {limit}：请对方打开动态码",
-        "this code was made {age} ago, more than {limit}: ask for the living code",
+        "此码生成于 {age} 秒前，超过 {limit} 秒：请对方打开动态码",
+        "this code was made {age} s ago, more than {limit} s: ask for the living code",
     ),
     "presentation_ahead": (
         "此码的时间比现在晚 {ahead} 秒，请核对双方时钟",
@@ -165,6 +165,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "bundle_expired": ("地区 {region} 的信任清单已过期", "the trust bundle of {region} has expired"),
     "compare_identity": ("请核对身份证件", "compare the identity document"),
     "requested_fields_missing": ("所要求的字段未全部披露", "not all fields that were asked for are disclosed"),
+    "made_for_agent": ("发给代理人使用，并非持有人本人", "made for an agent of the holder, not for the holder"),
     "restricted_use": ("仅限用途：{purpose}", "for one purpose only: {purpose}"),
 }
 """Reason code → (zh-Hans, en)."""

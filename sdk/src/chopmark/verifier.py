@@ -64,6 +64,8 @@ PRESENTATION_MAX_AHEAD: Final = 60
 """Seconds a holder's clock may be ahead."""
 FUTURE_TOLERANCE: Final = HOUR
 """An object dated further ahead of the clock than this is refused."""
+MOST_NAMED: Final = 8
+"""Unknown claims and labels that a message names: a code may hold a thousand."""
 CLOCK_TOLERANCE: Final = 300
 """Seconds a device's clock may be behind the witnessed floor before nothing that depends on time passes."""
 
@@ -249,7 +251,7 @@ class Verifier:
             return Check(2, _FAIL, "holder_signature_wrong")
         age = inspection.at - presentation.issued_at
         if age > PRESENTATION_MAX_AGE:
-            details = {"age": Seconds(age), "limit": Seconds(PRESENTATION_MAX_AGE)}
+            details = {"age": str(age), "limit": str(PRESENTATION_MAX_AGE)}
             return Check(2, _FAIL, "presentation_too_old", details, age)
         if age < -PRESENTATION_MAX_AHEAD:
             return Check(2, _FAIL, "presentation_ahead", {"ahead": str(-age)}, age)
@@ -451,8 +453,12 @@ class Verifier:
             if check.number in self.policy.required:
                 outcome = Outcome.INDETERMINATE
         credential = inspection.credential
-        if credential is not None and credential.claims.usage is not None and credential.claims.usage.purpose:
-            inspection.remarks.append(Remark("restricted_use", {"purpose": credential.claims.usage.purpose}))
+        usage = credential.claims.usage if credential is not None else None
+        if usage is not None:
+            if usage.role == "agent":
+                inspection.remarks.append(Remark("made_for_agent"))
+            if usage.purpose is not None:
+                inspection.remarks.append(Remark("restricted_use", {"purpose": usage.purpose}))
         provisional = outcome is Outcome.INDETERMINATE and self._provisional(inspection)
         return Verdict(
             outcome,
@@ -500,7 +506,7 @@ def _parse(inspection: _Inspection, data: bytes) -> Check:
         return Check(1, _FAIL, "malformed", {"problem": str(error)})
     inspection.credential = credential
     if credential.unknown:
-        return Check(1, _UNKNOWN, "unknown_claim", {"names": ", ".join(credential.unknown)})
+        return Check(1, _UNKNOWN, "unknown_claim", {"names": ", ".join(credential.unknown[:MOST_NAMED])})
     return _PARSED
 
 
