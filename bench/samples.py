@@ -38,8 +38,6 @@ class LoggedCredential:
 
     credential: Credential
     issuer_key: PublicKey
-    signed_message: bytes
-    """The issuer's signature before what it covers, as libsodium takes it."""
     leaf: bytes
     siblings: tuple[bytes, ...]
 
@@ -56,8 +54,7 @@ class LoggedCredential:
         hashes = proof.hashes
         siblings = tuple(hashes[start : start + HASH_SIZE] for start in range(0, len(hashes), HASH_SIZE))
         entry = CredentialEntry(credential.claims.issuer, credential.digest).encode()
-        signed_message = credential.sign1.signature + credential.sign1.to_be_signed()
-        return cls(credential, issuer_key, signed_message, leaf_hash(entry), siblings)
+        return cls(credential, issuer_key, leaf_hash(entry), siblings)
 
 
 @dataclass(frozen=True, slots=True)
