@@ -99,12 +99,11 @@ class Story:
         _, current = licences.credential_signer(region, GUANGDONG.food)
         like = self.credentials["genuine"]
         self.credentials["unlogged"] = licences.sign_beside_registry(current, like, issued_at=self.clock())
-        forged = licences.sign_beside_registry(stolen, like, issued_at=self.clock())
+        forged = licences.sign_beside_registry(stolen, like)
         self.credentials["above"] = licences.log_beside_registry(region, forged, 1)
         beyond = licences.sign_beside_registry(
             current,
             like,
-            issued_at=self.clock(),
             licence_type=f"CN-GD/{CONSTRUCTOR}@1",
             holder_key=self.holder.public_key,
             fields=self.credentials["personal"].disclosed_fields(),
