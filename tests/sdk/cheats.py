@@ -48,6 +48,7 @@ REMARKS = {
     "compare_identity",
     "requested_fields_missing",
     "restricted_use",
+    "made_for_agent",
 }
 """Said beside the checks; `test_verifier.py` brings each of them about."""
 

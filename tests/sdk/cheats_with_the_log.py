@@ -58,6 +58,18 @@ def a_key_is_invented_and_the_licence_dated_after_the_bundle(stage: Stage) -> Ve
     return stage.look(stage.licence(signer=stage.thief, logged_at=NOW - 60))
 
 
+@caught(3, FAIL, "key_unknown", KEYLESS)
+def a_key_is_invented_and_the_licence_dated_with_the_bundle(stage: Stage) -> Verdict:
+    return stage.look(stage.licence(signer=stage.thief, logged_at=NOW - HOUR))
+
+
+@caught(6, FAIL, "log_unknown", UNDATED)
+def a_log_is_invented_and_the_licence_dated_with_the_bundle(stage: Stage) -> Verdict:
+    licence = stage.licence(logged_at=NOW - HOUR)
+    assert licence.landmark_proof is not None
+    return stage.look(licence.with_landmark_proof(replace(licence.landmark_proof, log_number=2)))
+
+
 @caught(3, FAIL, "key_of_another_use")
 def the_status_key_signs_a_licence(stage: Stage) -> Verdict:
     return stage.look(stage.licence(signer=stage.world.peer.signers[FOOD_DEPARTMENT, "status"]))
@@ -160,7 +172,7 @@ def the_witnessed_time_is_ahead_of_the_clock(stage: Stage) -> Verdict:
 # 7 authority
 
 
-@caught(7, FAIL, "issuer_inactive")
+@caught(7, FAIL, "issuer_inactive", says="was suspended when")
 def a_suspended_department_issues(stage: Stage) -> Verdict:
     suspended = IssuerStatus(IssuerState.SUSPENDED, LOGGED - DAY, None)
     active = IssuerStatus(IssuerState.ACTIVE, LOGGED + DAY, None)
@@ -168,7 +180,14 @@ def a_suspended_department_issues(stage: Stage) -> Verdict:
     return stage.look(stage.licence())
 
 
-@caught(7, FAIL, "issuer_inactive")
+@caught(7, FAIL, "issuer_inactive", says="was unknown when")
+def a_department_issues_before_it_was_enrolled(stage: Stage) -> Verdict:
+    peer = stage.world.peer
+    peer.issuers = replaced(peer.issuers, 0, status=(IssuerStatus(IssuerState.ACTIVE, LOGGED + 1, None),))
+    return stage.look(stage.licence())
+
+
+@caught(7, FAIL, "issuer_inactive", says="was withdrawn when")
 def a_withdrawn_department_issues(stage: Stage) -> Verdict:
     stage.department_is(IssuerStatus(IssuerState.WITHDRAWN, LOGGED - DAY, "dissolved"))
     return stage.look(stage.licence())

@@ -151,6 +151,16 @@ def test_a_landmark_path_fits_one_place_only(stage: Stage) -> None:
         assert reason(stage.look(other), 6) == "log_unknown"
 
 
+def test_a_wrong_landmark_path_is_not_made_good_by_a_right_checkpoint(stage: Stage) -> None:
+    licence, other = stage.licence(), stage.licence()
+    assert licence.landmark_proof is not None
+    assert other.landmark_proof is not None
+    proof = stage.log.tlog_proof(licence.landmark_proof.index, at=LOGGED)
+    assert stage.look(licence.with_tlog_proof(proof)).outcome is Outcome.VALID
+    wrong = licence.with_landmark_proof(other.landmark_proof).with_tlog_proof(proof)
+    assert reason(stage.look(wrong), 6) == "log_path_wrong"
+
+
 # Compromised keys
 
 

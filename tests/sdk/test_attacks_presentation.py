@@ -378,6 +378,9 @@ def test_an_answer_that_leaves_out_what_was_asked_is_told(stage: Stage) -> None:
     assert "requested_fields_missing" in {remark.reason for remark in silent.remarks}
     full = stage.look(stage.shown(licence, challenge=challenge, disclose=(2,)), challenge=challenge)
     assert "requested_fields_missing" not in {remark.reason for remark in full.remarks}
+    everything = stage.challenge(fields=tuple(sorted(full.shown)))
+    exact = stage.look(stage.shown(licence, challenge=everything, disclose=(2,)), challenge=everything)
+    assert "requested_fields_missing" not in {remark.reason for remark in exact.remarks}
 
 
 def test_a_policy_can_demand_a_challenge_where_the_type_does_not(stage: Stage) -> None:

@@ -138,11 +138,12 @@ def passing_verdicts(stage: Stage) -> list[Verdict]:
     old = LOGGED - 10 * DAY
     bearer = stage.licence(logged_at=old, expires=None, status=None, usage=copy)
     printed = stage.licence("constructor", logged_at=old, holder_key=None, credential_id=bytes(16), usage=paper)
+    agent = stage.licence("constructor", logged_at=old, usage=Usage(role="agent"))
     bound, challenged = stage.licence("constructor", logged_at=old), stage.licence("transport", logged_at=old)
     challenge = stage.challenge(fields=(2, 3))
     stage.store(at=NOW - 15 * DAY)
     token, proof = world.peer.status_list(TRANSPORT_DEPARTMENT, {}, at=NOW - 23 * HOUR)
-    stale = [stage.look(bearer), stage.look(printed), stage.look(stage.shown(bound))]
+    stale = [stage.look(shown) for shown in (bearer, printed, stage.shown(bound), stage.shown(agent))]
     stage.verifier().store.put_status_list(token, proof, now=NOW)
     return [*stale, stage.look(stage.shown(challenged, challenge=challenge), challenge=challenge)]
 
@@ -254,6 +255,21 @@ def test_the_time_asked_is_the_clocks_unless_another_is_named(stage: Stage) -> N
     assert reason(stage.look(licence, at=NOW + 60), 8) == "expired"
     assert stage.look(licence, clock=NOW + 3600, at=NOW).outcome is Outcome.VALID
     assert stage.look(licence, at=NOW - 5).at == NOW - 5
+
+
+def test_a_department_may_sign_with_a_clock_an_hour_ahead(stage: Stage) -> None:
+    assert stage.look(stage.licence(logged_at=NOW - HOUR, issued_at=NOW + HOUR)).outcome is Outcome.VALID
+
+
+def test_a_witness_may_have_a_clock_an_hour_ahead(stage: Stage) -> None:
+    licence = stage.with_checkpoint(stage.issue(issued_at=NOW, not_before=None), at=NOW + HOUR)
+    assert stage.look(licence).outcome is Outcome.VALID
+
+
+def test_a_list_covers_the_hour_before_it(stage: Stage) -> None:
+    licence = stage.licence()
+    stage.store(status_at=NOW)
+    assert stage.look(licence, at=NOW - HOUR).outcome is Outcome.VALID
 
 
 def test_a_time_may_be_a_datetime_with_its_zone(stage: Stage) -> None:
