@@ -5,6 +5,7 @@ from __future__ import annotations
 from chopmark import base45
 from chopmark.cbor import Key, Tagged, Value, encode
 from chopmark.challenge import Challenge
+from chopmark.claims import Usage
 from chopmark.credential import Credential
 from chopmark.disclosure import Disclosure
 from chopmark.keys import Ed25519Signer
@@ -344,6 +345,10 @@ def add_validity(stage: Stage) -> None:
         verdict("INVALID", before),
         at=WITNESSED - 7200,
     )
+    world = stage.world
+    claims = world.claims("food", issued_at=NOW - 600, not_before=None, usage=Usage("agent", "代为续证"))
+    agent = stage.fresh(world.issue(claims), at=NOW - 300)
+    add("agent", "made for an agent", agent, verdict("VALID", None, "made_for_agent", "restricted_use"))
     behind = {7: "UNKNOWN clock_below_floor", 8: "UNKNOWN clock_below_floor", 9: "UNKNOWN clock_below_floor"}
     add(
         "clock-behind",
