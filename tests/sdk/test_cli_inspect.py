@@ -334,6 +334,16 @@ def test_what_a_stranger_wrote_cannot_move_the_cursor(world: SampleWorld, tmp_pa
     assert all(character.isprintable() or character == "\n" for character in out)
 
 
+def test_square_brackets_are_text_and_no_markup(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    checks = [{"number": "[/z]", "result": "[bold]", "message": "m"}]
+    members = {"[/x]": "[/y]", "checks": checks, "[/w]": [{"[/v]": 1}]}
+    path.write_text(json.dumps({"format": "chopmark/sample/v1", **members}))
+    code, out, _ = run(str(path))
+    assert code == 0
+    assert all(text in out for text in ("[/x]", "[/y]", "[/z]", "[bold]", "[/w]", "[/v]"))
+
+
 def test_colour_is_for_terminals_only(samples: dict[str, tuple[str, bytes]]) -> None:
     data = samples["1.landmarks"][1]
     panel = render(recognise(Input("x", None, data)), "en", title="x")

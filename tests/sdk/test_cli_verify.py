@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from chopmark import cbor, cose, qr_text
 from chopmark.cli.verify import choose_language, read_time
 from chopmark.errors import FormatError
+from chopmark.licence_type import LocalisedText
 
 from specs.vectors.sample_world import NOW, make_world
 
@@ -96,6 +98,22 @@ def test_a_forged_code_cannot_paint_on_the_terminal(trust: tuple[Path, str, byte
         assert run.returncode != 0
         assert "\x1b" not in run.stdout
         assert "\u202e" not in run.stdout
+
+
+def test_what_an_issuer_wrote_is_shown_as_it_stands_and_not_obeyed(tmp_path: Path) -> None:
+    world = make_world()
+    issuers = world.peer.issuers
+    issuers[:] = [replace(each, name=LocalisedText("[red]机关[/red]\x1b[2J", "[/x] office\x1b[2J")) for each in issuers]
+    claims = world.claims("food")
+    (food,) = world.logged(world.issue(replace(claims, fields={**claims.fields, 1: "[/y] [bold]商行[/bold]"})))
+    world.store(tmp_path / "trust").put_root("CN-SH", world.home.root_epoch, now=NOW)
+    for lang, office in (("zh", "[red]机关[/red]\\x1b[2J"), ("en", "[/x] office\\x1b[2J")):
+        code = qr_text.encode(food.encode())
+        run = chopmark("verify", code, "--trust", tmp_path / "trust", "--at", AT, "--lang", lang)
+        assert run.returncode == 0, run.stderr
+        assert office in run.stdout
+        assert "[/y] [bold]商行[/bold]" in run.stdout
+        assert "\x1b" not in run.stdout
 
 
 def test_the_language_is_the_systems_unless_named(trust: tuple[Path, str, bytes]) -> None:

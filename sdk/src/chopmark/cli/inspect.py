@@ -118,7 +118,7 @@ def _members(content: dict[str, Any], language: Language, *, without: str = "") 
                 table.add_column(style="dim", no_wrap=True)
                 table.add_column(overflow="fold")
                 parts.append(table)
-            table.add_row(plain(label(name, language)), _simple(value, language))
+            table.add_row(Text(plain(label(name, language))), _simple(value, language))
             continue
         table = None
         heading = label(name, language)
@@ -186,7 +186,8 @@ def _checks(checks: list[dict[str, Any]], language: Language) -> Table:
     table = Table.grid(padding=(0, 2))
     for check in checks:
         message = _simple(check["message"], language)
-        table.add_row(*(plain(str(check.get(name, ""))) for name in ("number", "name", "result")), message)
+        named = [Text(plain(str(check.get(name, "")))) for name in ("number", "name", "result")]
+        table.add_row(*named, message)
     return table
 
 

@@ -140,18 +140,26 @@ def _facts(verdict: Verdict, language: Language) -> Table:
     chinese = language == "zh"
     if verdict.licence_type is not None:
         name = verdict.licence_type.name
-        table.add_row("证照类型" if chinese else "licence", name.zh_hans if chinese else name.en)
+        _add_fact(table, "证照类型" if chinese else "licence", name.zh_hans if chinese else name.en)
     issuer = verdict.bundle.issuer(credential.claims.issuer) if verdict.bundle is not None else None
     if issuer is not None:
-        table.add_row(
+        name = issuer.name
+        _add_fact(
+            table,
             "发证机关" if chinese else "issuer",
-            f"{issuer.name.zh_hans if chinese else issuer.name.en} ({credential.claims.issuer})",
+            f"{name.zh_hans if chinese else name.en} ({credential.claims.issuer})",
         )
     number = verdict.licence_number()
-    table.add_row("证照编号" if chinese else "number", plain(number or ("未披露" if chinese else "not disclosed")))
+    _add_fact(table, "证照编号" if chinese else "number", number or ("未披露" if chinese else "not disclosed"))
     for shown in verdict.fields():
-        table.add_row(shown.label.zh_hans if chinese else shown.label.en, plain(readable(shown.value, shown.kind)))
+        label = shown.label
+        _add_fact(table, label.zh_hans if chinese else label.en, readable(shown.value, shown.kind))
     return table
+
+
+def _add_fact(table: Table, label: str, value: str) -> None:
+    # As `Text`: in a bare string Rich would obey what stands in square brackets.
+    table.add_row(Text(plain(label)), Text(plain(value)))
 
 
 def readable(value: object, kind: str) -> str:
