@@ -185,13 +185,14 @@ def tlog_policy(value: TlogPolicy) -> Content:
 def landmark_file(value: LandmarkFile) -> Content:
     """A landmark file: how far it reaches, its first and last record."""
     records = len(value)
+    first, last = value.covering(0), value.covering(value.end - 1)
     return {
         "log_number": value.log_number,
         "suite": value.suite,
         "records": records,
         "end": value.end,
-        "first": _landmark_record(value.records[0]) if records else None,
-        "last": _landmark_record(value.records[-1]) if records else None,
+        "first": None if first is None else _landmark_record(first),
+        "last": None if last is None else _landmark_record(last),
         "digest": value.prefix_digest(records).hex(),
     }
 
