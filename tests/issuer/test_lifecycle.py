@@ -16,7 +16,7 @@ from chopmark_issuer.lifecycle import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-# Act by act, the state that each state of domain.md leads to; what is not named is refused.
+# Act by act, the state that each state leads to; what is not named is refused.
 EXPECTED: dict[Act, dict[State | None, State]] = {
     Act.ISSUE: {None: State.VALID},
     Act.RENEW: {State.VALID: State.VALID, State.EXPIRED: State.VALID},

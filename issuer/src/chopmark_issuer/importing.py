@@ -1,4 +1,4 @@
-"""Import of licences from a CSV file, a row a term (domain.md, "bulk-import legacy paper licences").
+"""Import of licences from a CSV file, a row a term (`specs/import-mapping.md`).
 
 The file is looked through, staged and grouped by licence; then licences are written in chunks, each in one transaction
 like any other act. Rows are idempotent by their key and a digest of what they say, so an import that was interrupted,

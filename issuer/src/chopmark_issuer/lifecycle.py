@@ -1,4 +1,4 @@
-"""The states of a licence and the acts that move it, pure (domain.md, "States and acts").
+"""The states of a licence and the acts that move it, pure.
 
     act       from                            to          on the wire
     issue     –                               valid       valid

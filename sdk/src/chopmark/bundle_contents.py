@@ -1,4 +1,4 @@
-"""What a trust bundle says: the JSON text that a region's roots sign (trust.md, "Trust bundle").
+"""What a trust bundle says: the JSON text that a region's roots sign (`specs/trust-bundle.md`).
 
 The text is one JSON object with exactly these members, in this order; `agreements` is an empty array in version 1.
 `TrustBundle.parse` reads it from a signed note, `note.sign_note(contents.text(), roots)` makes one. Sample, shortened:

@@ -1,4 +1,4 @@
-"""What the arrays of a trust bundle hold: logs, peers, issuers, grants, status lists (trust.md).
+"""What the arrays of a trust bundle hold: logs, peers, issuers, grants, status lists (`specs/trust-bundle.md`).
 
 Each entry reads itself from JSON (`from_json`, closed world) and writes itself (`to_json`, members in this order).
 Times are RFC 3339 in JSON and POSIX seconds here. A window `from`/`to` is half open: `from` ≤ t < `to`, and without

@@ -1,4 +1,4 @@
-"""What the witness policies of a trust bundle must be like (trust.md, "Witnesses").
+"""What the witness policies of a trust bundle must be like (`specs/trust-bundle.md`).
 
 A policy counts operators, not keys, and never the log's own region: each witness is a member of a group that holds the
 witnesses of one operator, known by the host of their key names, and nothing else; the quorum is built from those

@@ -1,4 +1,4 @@
-"""What must hold within one trust bundle, and from one bundle of a region to the next (trust.md).
+"""What must hold within one trust bundle, and from one bundle of a region to the next (`specs/trust-bundle.md`).
 
 Within: names are of this region (issuers and types begin with it; logs and status lists are under the host that its
 root keys share), no name stands twice, whatever is referred to is there, and a public key has one place and one use.
@@ -114,7 +114,7 @@ def _check_issuers(contents: BundleContents) -> None:
 def _check_keys(contents: BundleContents, owners: _Owners) -> None:
     issuers = {issuer.id for issuer in contents.issuers}
     origins = {log.origin for log in contents.logs}
-    _unique(contents.keys, lambda key: (key.issuer, key.kid, key.use), "keys", "kid")
+    _unique(contents.keys, lambda key: (key.issuer, key.kid), "keys", "issuer and kid")
     for position, key in enumerate(contents.keys):
         where = f"keys[{position}]"
         _of_region(key.issuer, contents.region, f"{where}.issuer")

@@ -1,4 +1,4 @@
-"""Reading of a JSON object all of whose members are known (trust.md: a closed world).
+"""Reading of a JSON object all of whose members are known: a closed world (`specs/trust-bundle.md`).
 
 A member that the reader does not know could restrict what it does know, so it is refused by name, never skipped.
 A member that is absent is left out: `null` is never a value.

@@ -1,4 +1,4 @@
-"""A key of an issuer in a trust bundle, its window and its revocation (trust.md).
+"""A key of an issuer in a trust bundle, its window and its revocation (`specs/trust-bundle.md`).
 
 `kid` is the first 8 bytes of the key's own RFC 9679 thumbprint. Of a revoked key, what stands in a log that `trusted`
 names below the size given there still counts, and nothing else: a size cannot be backdated. Sample:

@@ -1,4 +1,4 @@
-"""A licence type of a trust bundle: its fields, who holds it, how fresh its status must be (trust.md, formats.md §3).
+"""A licence type of a trust bundle: its fields, who holds it, how fresh its status must be (`specs/trust-bundle.md`).
 
 Names, labels and kinds of fields come from here, never from the QR. Sample:
 
@@ -64,7 +64,7 @@ class HolderBinding(StrEnum):
 
 
 class FreshnessClass(StrEnum):
-    """How old status may be (trust.md, "Freshness")."""
+    """How old status may be (`specs/verification.md`, "Two times")."""
 
     SAFETY = "safety"
     TRADE = "trade"

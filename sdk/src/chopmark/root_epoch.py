@@ -1,4 +1,4 @@
-"""Root epochs: which keys sign for a region, and how many of them must (trust.md).
+"""Root epochs: which keys sign for a region, and how many of them must (`specs/root-epoch.md`).
 
 Each epoch is a signed note, `root/<n>`, kept for ever; its text is JSON. It is signed by the thresholds of epoch n−1
 and of epoch n itself, so a reader who trusts one epoch walks to each later one, and skips none. The names of all root

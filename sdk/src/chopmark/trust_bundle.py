@@ -1,4 +1,4 @@
-"""Trust bundles: what a verifier must know of one region in advance, in one signed file (trust.md).
+"""Trust bundles: what a verifier must know of one region in advance, in one signed file (`specs/trust-bundle.md`).
 
 A bundle is a signed note (https://c2sp.org/signed-note): the JSON of `bundle_contents`, and below it the signatures
 of the region's root keys, as many as its root epoch demands. Sample:
