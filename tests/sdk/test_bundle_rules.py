@@ -66,6 +66,12 @@ def test_two_logs_of_one_number_or_origin_are_refused(world: World, change: dict
     refuse(world, "stands before it", logs=(log, replace(log, **change)))
 
 
+def test_two_keys_of_one_issuer_and_kid_are_refused_though_their_uses_differ(world: World) -> None:
+    credential = world.home.key(KeyUse.CREDENTIAL)
+    found_by_search = world.home.key(KeyUse.STATUS, kid=credential.kid)
+    refuse(world, "same issuer and kid", keys=(credential, found_by_search), status_lists=())
+
+
 def test_a_log_key_under_another_name_is_refused(world: World) -> None:
     other = NoteSigner("cn-gd.example/log/2025", Ed25519Signer.from_private_bytes(bytes(32)))
     refuse(world, "named cn-gd", logs=(world.home.log_entry(vkeys=(other.vkey,)),))
