@@ -114,7 +114,6 @@ def _check_issuers(contents: BundleContents) -> None:
 def _check_keys(contents: BundleContents, owners: _Owners) -> None:
     issuers = {issuer.id for issuer in contents.issuers}
     origins = {log.origin for log in contents.logs}
-    _unique(contents.keys, lambda key: (key.issuer, key.kid), "keys", "issuer and kid")
     for position, key in enumerate(contents.keys):
         where = f"keys[{position}]"
         _of_region(key.issuer, contents.region, f"{where}.issuer")
@@ -122,6 +121,7 @@ def _check_keys(contents: BundleContents, owners: _Owners) -> None:
         owners.claim(key.public_key, where)
         for trusted in key.revoked.trusted if key.revoked is not None else ():
             _listed(trusted.origin, origins, "a log", f"{where}.revoked.trusted")
+    _unique(contents.keys, lambda key: (key.issuer, key.kid), "keys", "issuer and kid")
 
 
 def _check_types_and_grants(contents: BundleContents) -> None:
