@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 from chopmark import base45, cbor, cose, qr_text
 from chopmark.cbor import REDACTED, Key, Tagged, Value
-from chopmark.claims import Usage
+from chopmark.claims import EARLIEST, LATEST, Usage
 from chopmark.cose import Sign1
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
@@ -285,6 +285,7 @@ values: st.SearchStrategy[Value] = st.recursive(
         st.binary(max_size=40),
         st.text(max_size=20),
         st.booleans(),
+        st.sampled_from([EARLIEST, EARLIEST - 1, LATEST, LATEST + 1, 2**63, -(2**63)]),
         st.sampled_from([NOW, "CN-GD/11440000MB99990015", "https://cn-gd.example/status/1", "paper", "*"]),
     ),
     lambda inner: st.one_of(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chopmark import qr_text
 from chopmark.bundle_entries import Grant, IssuerState, IssuerStatus
-from chopmark.claims import StatusReference, Usage
+from chopmark.claims import EARLIEST, LATEST, StatusReference, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
 from chopmark.issuer_key import KeyUse, Revocation, RevocationReason
@@ -255,6 +255,31 @@ def test_the_time_asked_is_the_clocks_unless_another_is_named(stage: Stage) -> N
     assert reason(stage.look(licence, at=NOW + 60), 8) == "expired"
     assert stage.look(licence, clock=NOW + 3600, at=NOW).outcome is Outcome.VALID
     assert stage.look(licence, at=NOW - 5).at == NOW - 5
+
+
+@pytest.mark.parametrize("moment", [EARLIEST, EARLIEST + 1, LATEST - 1, LATEST])
+@pytest.mark.parametrize("claim", ["expires", "not_before", "issued_at", "until"])
+def test_the_first_and_last_moments_of_the_calendar_are_answered(stage: Stage, claim: str, moment: int) -> None:
+    """Anybody can write them into a code, signed or not."""
+    times: dict[str, Any] = {"expires": None, "not_before": None, "issued_at": LOGGED}
+    times |= {"usage": Usage(until=moment)} if claim == "until" else {claim: moment}
+    verdict = stage.look(stage.issue(**times))
+    assert verdict.outcome is not Outcome.VALID
+    json.dumps(verdict.to_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("times", "answer"),
+    [
+        ({"expires": NOW + 1, "not_before": NOW}, "within_validity"),
+        ({"expires": None, "not_before": NOW}, "no_end_of_validity"),
+        ({"expires": NOW + 1, "not_before": None}, "within_validity"),
+        ({"usage": Usage(until=NOW + 1)}, "within_validity"),
+    ],
+)
+def test_a_licence_is_valid_from_its_first_second_to_its_last(stage: Stage, times: dict[str, Any], answer: str) -> None:
+    verdict = stage.look(stage.licence(**times))
+    assert (verdict.outcome, verdict.checks[8].reason) == (Outcome.VALID, answer)
 
 
 def test_a_department_may_sign_with_a_clock_an_hour_ahead(stage: Stage) -> None:

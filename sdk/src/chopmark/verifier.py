@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from chopmark import cbor, cose, qr_text
@@ -47,6 +46,7 @@ from chopmark.reasons import Details, Seconds
 from chopmark.replay_cache import ReplayCache
 from chopmark.strict import time_encode
 from chopmark.tlog_proof import TlogProof
+from chopmark.validity import FUTURE_TOLERANCE, check_validity
 from chopmark.verdict import Check, Outcome, Remark, Result, Verdict
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ PRESENTATION_MAX_AGE: Final = 90
 """Seconds a key binding token lives: the wallet makes a new one every 30 s."""
 PRESENTATION_MAX_AHEAD: Final = 60
 """Seconds a holder's clock may be ahead."""
-FUTURE_TOLERANCE: Final = HOUR
-"""An object dated further ahead of the clock than this is refused."""
 MOST_NAMED: Final = 8
 """Unknown claims and labels that a message names: a code may hold a thousand."""
 CLOCK_TOLERANCE: Final = 300
@@ -125,8 +123,6 @@ _PAPER: Final = Check(2, _PASS, "paper_compare_identity")
 _KEY_KNOWN: Final = Check(3, _PASS, "key_known")
 _SIGNATURE_VERIFIES: Final = Check(4, _PASS, "signature_verifies")
 _DISCLOSURES_MATCH: Final = Check(5, _PASS, "disclosures_match")
-_WITHIN_VALIDITY: Final = Check(8, _PASS, "within_validity")
-_NO_END: Final = Check(8, _PASS, "no_end_of_validity")
 
 
 @dataclass(slots=True)
@@ -569,28 +565,5 @@ def _disclosures(inspection: _Inspection, credential: Credential) -> Check:
 
 # 8 within its validity period
 def _validity(inspection: _Inspection, claims: Claims) -> Check:
-    at = inspection.at
-    if claims.issued_at > at + FUTURE_TOLERANCE:
-        return Check(8, _FAIL, "signed_in_future")
-    if claims.not_before is not None and at < claims.not_before:
-        return Check(8, _FAIL, "not_yet_valid", {"date": _day(claims.not_before, inspection)})
-    presented = inspection.presentation.issued_at if inspection.presentation is not None else at
-    if claims.expires is not None and max(at, presented) >= claims.expires:
-        return Check(8, _FAIL, "expired", {"date": _day(claims.expires - 1, inspection)})
-    usage = claims.usage
-    if usage is not None and usage.until is not None and at >= usage.until:
-        return Check(8, _FAIL, "usage_expired", {"date": _day(usage.until - 1, inspection)})
-    return _NO_END if claims.expires is None else _WITHIN_VALIDITY
-
-
-def _day(seconds: int, inspection: _Inspection) -> str:
-    """The calendar day of a moment in the zone of the licence type; in UTC where the zone is not known here."""
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only a refusal needs it
-
-    zone: tzinfo = UTC
-    if inspection.licence_type is not None:
-        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
-            zone = ZoneInfo(inspection.licence_type.zone)
-    with suppress(OverflowError):  # a zone may carry the first or last representable day beyond the calendar
-        return datetime.fromtimestamp(seconds, zone).date().isoformat()
-    return time_encode(seconds)
+    presented = inspection.presentation.issued_at if inspection.presentation is not None else None
+    return check_validity(claims, inspection.licence_type, at=inspection.at, presented=presented)
