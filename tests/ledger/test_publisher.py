@@ -14,7 +14,7 @@ from chopmark.errors import ChopmarkError, QuorumError, StorageError
 from chopmark.keys import Ed25519Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger.client import LocalLedger, WitnessAnswer, WitnessClient
+from chopmark_ledger.client import LocalLedger, WitnessAnswer, WitnessClient, open_witness
 from chopmark_ledger.errors import ForkError, PublicationPoisonedError, TileConflictError
 from chopmark_ledger.log import Log
 from chopmark_ledger.publisher import new_tiles
@@ -22,6 +22,7 @@ from chopmark_ledger.publisher import new_tiles
 if TYPE_CHECKING:
     from tests.ledger.conftest import World
 
+PASSPHRASE = b"a passphrase of this test"
 EIO = OSError(5, "Input/output error")
 
 
@@ -221,7 +222,27 @@ def test_a_lost_public_folder_is_rebuilt_from_the_database(world: World) -> None
     assert world.check() == 601
 
 
-@pytest.mark.parametrize("data", [b"", b"rubbish", b"cn-gd.example/log/2026\n99\n"])
+def test_an_older_public_folder_is_brought_up_to_the_database(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    ledger.publish()
+    world.close()
+    shutil.copytree(world.public, world.folder / "backup")
+    ledger = world.open()
+    world.append(ledger, 2, 300)
+    ledger.publish()
+    world.close()
+    shutil.rmtree(world.public)
+    shutil.copytree(world.folder / "backup", world.public)
+    ledger = world.open()
+    assert ledger.publish().checkpoint.size == 601
+    assert world.check() == 601
+    world.append(ledger, 3, 300)
+    ledger.publish()
+    assert world.check() == 901
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", b"cn-gd.example/log/2026\n99\n", bytes(17 << 20)])
 def test_a_checkpoint_file_that_is_not_one_of_ours_is_replaced(world: World, data: bytes) -> None:
     ledger = world.open()
     world.append(ledger, 1, 10)
@@ -365,6 +386,28 @@ def test_forged_lines_of_another_witness_do_not_poison_the_checkpoint(world: Wor
     note = Note.parse((world.public / "checkpoint").read_bytes())
     assert len(note.signatures) == 4
     assert len(note.verify([NoteVerifier.from_vkey(witness.vkey) for witness in world.witnesses()])) == 3
+
+
+@pytest.mark.parametrize("ahead", [301, 10**9])
+def test_a_cosignature_dated_ahead_is_not_taken(world: World, ahead: int) -> None:
+    hasty = open_witness(world.folder / "cn-sh", PASSPHRASE, clock=lambda: world.clock.now + ahead)
+    ledger = world.open([hasty, *world.witnesses()[1:]])
+    world.append(ledger, 1, 10)
+    assert ledger.publish().times == (world.clock.now, world.clock.now)
+    ledger = world.open([hasty, world.witnesses()[1]])
+    world.append(ledger, 2, 10)
+    with pytest.raises(QuorumError, match=f"dated {ahead} seconds ahead"):
+        ledger.publish()
+    assert world.check() == 11
+    ledger = world.open(world.witnesses()[1:])
+    ledger.publish()
+    assert ledger.landmark_now()[-1].witnessed_time == world.clock.now
+
+
+def test_a_witness_whose_clock_is_a_little_ahead_counts(world: World) -> None:
+    hasty = open_witness(world.folder / "cn-sh", PASSPHRASE, clock=lambda: world.clock.now + 300)
+    ledger = world.open([hasty, world.witnesses()[1]])
+    assert ledger.publish().time == world.clock.now + 300
 
 
 def test_a_witness_that_fell_behind_is_caught_up_with_a_proof(world: World) -> None:

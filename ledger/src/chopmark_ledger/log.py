@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark import merkle
-from chopmark.checkpoint import Checkpoint
+from chopmark.checkpoint import Checkpoint, SignedCheckpoint
 from chopmark.entries import GenesisEntry
 from chopmark.errors import FormatError, ProofError, SignatureError
 from chopmark.keys import Signer
@@ -266,25 +266,25 @@ class Log:
             checkpoint = Checkpoint(self.identity.origin, committed.size, committed.root)
             return checkpoint, sign_note(checkpoint.body(), [self._signer])
 
-    def standing_checkpoint(self) -> bytes | None:
+    def standing_checkpoint(self) -> SignedCheckpoint | None:
         """Read `public/checkpoint` if it is one that this log signed, and check it against the database.
 
-        The file is not trusted: one that is missing, unreadable as a note or not signed by this log counts as lost,
+        The file is not trusted: one that is missing, too large, no note or not signed by this log counts as lost,
         and the next publication replaces it.
 
         Raises:
             RestoredBackupError: it is larger than the database.
             ForkError: it is of this size or smaller, and not the beginning of this log.
         """
-        data = self.public_folder.read("checkpoint")
-        if data is None:
-            return None
         try:
-            note = Note.parse(data)
-            note.verify([NoteVerifier.from_vkey(self.identity.vkey)])
-            standing = Checkpoint.parse(note.text)
+            data = self.public_folder.read("checkpoint")
+            if data is None:
+                return None
+            signed = SignedCheckpoint.parse(data)
+            signed.note.verify([NoteVerifier.from_vkey(self.identity.vkey)])
         except (FormatError, SignatureError):
             return None
+        standing = signed.checkpoint
         where = str(self.public_folder.path / "checkpoint")
         if standing.origin != self.identity.origin:
             return None
@@ -305,7 +305,7 @@ class Log:
                 where=where,
                 remedy="Keep both as they are: this is two histories under one origin",
             )
-        return data
+        return signed
 
     def record_publication(self, publication: Publication) -> None:
         """Note in the database what now stands durably in the public folder."""

@@ -21,7 +21,7 @@ from typing import Protocol
 from chopmark import merkle, strict, tiles
 from chopmark.checkpoint import Checkpoint
 from chopmark.errors import ChopmarkError, FormatError, QuorumError, SignatureError
-from chopmark.note import Note, NoteSignature, NoteVerifier
+from chopmark.note import Note, NoteSignature, NoteVerifier, split_cosignature
 from chopmark.tlog_policy import PolicyLog, TlogPolicy, WitnessedCheckpoint
 
 from chopmark_ledger.errors import LogStoppedError
@@ -31,6 +31,10 @@ from chopmark_ledger.witness import WitnessAnswer
 
 _MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are looked at: a handful of signature lines."""
+CLOCK_TOLERANCE = 300
+"""Seconds that a witness may date its cosignature ahead of the log's clock. One that is further ahead is not taken: by
+it a single witness, where the quorum needs its line, would date the next landmarks so that none could follow them, and
+raise the floor under the clocks of verifiers."""
 
 
 class WitnessClient(Protocol):
@@ -80,11 +84,14 @@ class Publisher:
             checkpoint, note = self._log.sign_committed()
             standing = self._log.standing_checkpoint()
             published = self._log.publication
-            if published is not None and standing == published.note and published.size == checkpoint.size:
-                witnessed = self._already_witnessed(published.note)
-                if witnessed is not None:
-                    return witnessed
-            first = published.size if published is not None and standing is not None else 0
+            first = 0
+            if published is not None and standing is not None:
+                if published.size == checkpoint.size and standing.encode() == published.note:
+                    witnessed = self._already_witnessed(published.note)
+                    if witnessed is not None:
+                        return witnessed
+                # A smaller one stands where the public folder was brought back from a backup: without its tiles.
+                first = min(published.size, standing.checkpoint.size)
             self._write_tiles(first, checkpoint.size)
             cosigned, witnessed = self._collect(checkpoint, note)
             # Once more, now that the witnesses have answered: nobody may have put a larger one there meanwhile.
@@ -120,8 +127,8 @@ class Publisher:
         for witness in self._witnesses:
             try:
                 verifier = NoteVerifier.from_vkey(witness.vkey)
-                lines = self._ask(witness, verifier, checkpoint, note, self._sizes.get(witness.vkey, likely))
-                cosigned = cosigned.with_signature(*lines)
+                line = self._ask(witness, verifier, checkpoint, note, self._sizes.get(witness.vkey, likely))
+                cosigned = cosigned.with_signature(line)
             except LogStoppedError:
                 raise
             except ChopmarkError as error:
@@ -138,7 +145,7 @@ class Publisher:
 
     def _ask(
         self, witness: WitnessClient, verifier: NoteVerifier, checkpoint: Checkpoint, note: Note, old: int
-    ) -> list[NoteSignature]:
+    ) -> NoteSignature:
         answer = witness.add_checkpoint(self._request(checkpoint, note, min(old, checkpoint.size)))
         if answer.status == 409:
             old = _held_size(answer)
@@ -152,11 +159,16 @@ class Publisher:
         if answer.status != 200:
             reason = answer.body[:200].decode("utf-8", "replace").strip()
             raise FormatError(f"it refused with {answer.status}: {reason}", where="answer")
-        lines = _cosignatures(answer, verifier, note)
-        if not lines:
-            raise FormatError("no cosignature of its key that verifies", where="answer")
+        line = _cosignature(answer, verifier, note)
+        ahead = split_cosignature(line.signature)[0] - self._log.clock()
+        if ahead > CLOCK_TOLERANCE:
+            raise FormatError(
+                f"its cosignature is dated {ahead} seconds ahead of this log's clock",
+                where="answer",
+                remedy="Look at both clocks",
+            )
         self._sizes[witness.vkey] = checkpoint.size
-        return lines
+        return line
 
     def _request(self, checkpoint: Checkpoint, note: Note, old: int) -> bytes:
         proof: list[bytes] = []
@@ -189,16 +201,15 @@ def _held_size(answer: WitnessAnswer) -> int:
     return strict.decimal(text[:-1], where="answer")
 
 
-def _cosignatures(answer: WitnessAnswer, verifier: NoteVerifier, note: Note) -> list[NoteSignature]:
-    """Pick the lines of this witness that verify; whatever else it sent is left out, so that it spoils nothing."""
-    picked = []
+def _cosignature(answer: WitnessAnswer, verifier: NoteVerifier, note: Note) -> NoteSignature:
+    """Pick the line of this witness that verifies; whatever else it sent is left out, so that it spoils nothing."""
     text = note.text.encode("utf-8")
     for line in answer.body[:_MAX_ANSWER].decode("utf-8", "replace").split("\n"):
         try:
             signature = NoteSignature.parse(line)
             if (signature.name, signature.key_id) == (verifier.name, verifier.key_id):
                 verifier.verify(text, signature.signature)
-                picked.append(signature)
+                return signature
         except ChopmarkError:
             continue
-    return picked[:1]
+    raise FormatError("no cosignature of its key that verifies", where="answer")
