@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chopmark import merkle
+from chopmark.checkpoint import SignedCheckpoint
+from chopmark.cosignature import Cosigner
 from chopmark.errors import ChopmarkError, ProofError, QuorumError, SignatureError, StorageError
+from chopmark.key_file import read_key_file
 from chopmark.landmark import LandmarkFile, LandmarkRecord
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger.client import VouchedLandmarks, recompute_landmarks
+from chopmark_ledger.client import VouchedLandmarks, open_witness, recompute_landmarks
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World
 
 ORIGIN = "cn-gd.example/log/2026"
+PASSPHRASE = b"a passphrase of this test"
 
 
 def recompute(world: World, vouched: VouchedLandmarks | None = None) -> VouchedLandmarks:
@@ -111,6 +115,45 @@ def test_a_new_record_that_is_dated_back_is_refused(grown: World) -> None:
     rewrite(grown, change)
     with pytest.raises(ProofError, match="was not there at the last vouching"):
         recompute(grown, vouched)
+
+
+def dated(records: list[LandmarkRecord], first: int, time: int) -> list[LandmarkRecord]:
+    """The records, those from `first` on with another witnessed time."""
+    return records[:first] + [replace(record, witnessed_time=time) for record in records[first:]]
+
+
+def test_one_witness_that_dates_back_does_not_lower_the_bound_for_later_records(world: World) -> None:
+    begin, day = world.clock.now, 86_400
+    liar = open_witness(world.folder / "cn-sh", PASSPHRASE, clock=lambda: 1)
+    ledger = world.open([liar, *world.witnesses()[1:]])
+    world.append(ledger, 1, 20)
+    ledger.landmark_now()
+    world.clock.now += day
+    world.submit(ledger, 2, world.quiet_entries(1))  # published, and no landmark for it yet
+    ledger.publish()
+    vouched = recompute(world)
+    assert vouched.witnessed_from == begin + day
+    world.clock.now += day
+    ledger.landmark_now()
+    assert recompute(world, vouched).records > vouched.records
+    rewrite(world, lambda records: dated(records, vouched.records, begin + 100))
+    with pytest.raises(ProofError, match="dated before it"):
+        recompute(world, vouched)
+
+
+def test_one_witness_that_dates_ahead_does_not_raise_the_bound(world: World) -> None:
+    ledger = world.open(world.witnesses()[1:])
+    world.append(ledger, 1, 20)
+    ledger.landmark_now()
+    later = world.clock.now + 86_400
+    key = read_key_file(world.folder / "cn-sh" / "witness.key").load(PASSPHRASE)
+    signed = SignedCheckpoint.parse((world.public / "checkpoint").read_bytes())
+    lie = Cosigner("cn-sh.example/witness", key).cosign(signed.checkpoint, later)
+    (world.public / "checkpoint").write_bytes(signed.with_signature(lie).encode())
+    recompute(world)
+    rewrite(world, lambda records: dated(records, len(records) - 1, later))
+    with pytest.raises(ProofError, match="dated after"):
+        recompute(world)
 
 
 def test_tiles_that_do_not_make_the_root_are_refused_though_no_record_is_new(grown: World) -> None:

@@ -34,7 +34,7 @@ class VouchedLandmarks:
         records: how many records it has: the `records` of the entry of kind 5.
         digest: SHA-256 of the file: the digest of that entry.
         checkpoint_size: the size of the checkpoint it was recomputed under.
-        witnessed_from: the earliest cosignature on that checkpoint, POSIX seconds.
+        witnessed_from: the witnessed time of that checkpoint, the earlier one where policies differ; POSIX seconds.
     """
 
     data: bytes
@@ -90,7 +90,8 @@ def recompute_landmarks(
     read = TileReader(fetch, checkpoint.size, checkpoint.root)
     read.check_root()
     _check_records(file, done, witnessed, vouched, read)
-    earliest = min(each.times[0] for each in witnessed)
+    # Witnessed times, which no single witness sets: by the bare earliest one could undo the bound on later records.
+    earliest = min(each.time for each in witnessed)
     return VouchedLandmarks(data, len(file), file.prefix_digest(len(file)), checkpoint.size, earliest)
 
 
@@ -101,7 +102,7 @@ def _check_records(
     vouched: VouchedLandmarks | None,
     read: TileReader,
 ) -> None:
-    latest = max(each.times[-1] for each in witnessed) + CLOCK_GRACE
+    latest = max(each.time for each in witnessed) + CLOCK_GRACE
     for number, record in enumerate(file.records[done:], done):
         where = f"{FILE_NAME}, record {number}"
         if record.checkpoint_size > read.size:
