@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,6 +224,34 @@ def test_a_bad_tile_high_up_casts_no_doubt_on_what_is_below(tmp_path: Path, plan
     plant(tmp_path / "tile/1/000")
     flip(tmp_path / "tile/entries/200")
     assert set(damaged(check(tmp_path))) == {"tile/1/000", "tile/entries/200"}
+
+
+@pytest.mark.parametrize("size", [2**20, 2**40, 2**63 - 1])
+def test_a_checkpoint_that_claims_more_than_there_is_takes_no_more_time(log: Path, size: int) -> None:
+    (log / "checkpoint").write_bytes(sign_note(Checkpoint(OTHER.name, size, bytes(32)).body(), [OTHER]).encode())
+    begun = perf_counter()
+    report = check(log)
+    assert perf_counter() - begun < 10
+    assert "checkpoint" in damaged(report)
+
+
+def test_tiles_without_anything_below_them_are_told_in_one_line_each(tmp_path: Path) -> None:
+    top = bytes(range(32)) * 2
+    put(tmp_path / "tile/5/000.p/2", top)
+    root = merkle.node_hash(top[:32], top[32:])
+    put(tmp_path / "checkpoint", sign_note(Checkpoint(OTHER.name, 2 * 256**5, root).body(), [OTHER]).encode())
+    report = check(tmp_path)
+    assert damaged(report) == ["tile/4/000", "tile/entries/000", "tile/4/001", "tile/entries/x004/x294/x967/296"]
+    assert report.damage[1].what == f"missing, with all others up to that of entry {256**5 - 1}"
+
+
+@pytest.mark.parametrize("plant", [lambda path: path.write_bytes(bytes(65 << 20)), Path.mkdir])
+def test_a_landmark_file_that_cannot_be_read_is_damage(world: World, plant: Callable[[Path], object]) -> None:
+    (ours(world) / "landmarks").unlink()
+    plant(world.public / "landmarks")
+    report = fsck(world.public, vkey=world.vkey)
+    assert damaged(report) == ["landmarks"]
+    assert report.size is not None
 
 
 def test_the_first_wrong_entry_is_named(log: Path) -> None:

@@ -5,7 +5,8 @@ Spec: https://c2sp.org/tlog-tiles.
 Trust runs downwards. The checkpoint's signature vouches for the root; the partial tiles at the edge of the tree must
 hash to it; a tile must hash to what the tile above says of it; an entry bundle must hash to its tile at level 0. So
 each damage is named where it lies. Where a tile is missing or wrong, what lies below it is hashed upwards and compared
-with the tile above, so that one bad tile does not cast doubt on a whole log.
+with the tile above, so that one bad tile does not cast doubt on a whole log. Below a tile under which no file lies
+nothing is looked for: a checkpoint may claim any size, and the work is bounded by the files that are there.
 
 Older partial tiles and bundles must be beginnings of the full ones. What lies beyond the checkpoint, or is no file of
 tlog-tiles, is remarked upon and not judged. In a log of ours, known by its genesis entry, every entry must parse, and
@@ -14,6 +15,8 @@ the landmark file must follow from the tiles.
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -89,7 +92,7 @@ def fsck(
         checkpoint = _checkpoint(folder, verifier, origin or verifier.name)
     except (FormatError, SignatureError) as error:
         return FsckReport(None, None, None, (Damage("checkpoint", str(error)),), ())
-    walk = _Walk(folder, checkpoint, progress)
+    walk = _Walk(folder, checkpoint, progress, _indexes(folder))
     walk.run()
     return FsckReport(
         checkpoint.origin, checkpoint.size, checkpoint.root, tuple(walk.damage), tuple(dict.fromkeys(walk.remarks))
@@ -115,6 +118,8 @@ class _Walk:
     folder: Path
     checkpoint: Checkpoint
     progress: Callable[[int, int], None] | None
+    present: dict[int, list[int]]
+    """The indexes of the files that are there, ascending, by tile level; those of entry bundles under -1."""
     damage: list[Damage] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
@@ -167,7 +172,7 @@ class _Walk:
 
         No damage is named here: that follows once it is known what to trust.
         """
-        quiet = _Walk(self.folder, self.checkpoint, None)
+        quiet = _Walk(self.folder, self.checkpoint, None, self.present)
         if level == 0:
             leaves = quiet._leaves(index, width)
             return [None if leaves is None else b"".join(leaves)]
@@ -179,7 +184,7 @@ class _Walk:
 
     def _from_below(self, level: int, index: int, width: int) -> bytes | None:
         """What the tiles just below a tile say it holds; no damage is named."""
-        quiet = _Walk(self.folder, self.checkpoint, None)
+        quiet = _Walk(self.folder, self.checkpoint, None, self.present)
         read = (quiet._tile(level - 1, index * TILE_WIDTH + place, TILE_WIDTH) for place in range(width))
         return _joined([None if hashes is None else _tile_root(hashes) for hashes in read])
 
@@ -218,6 +223,11 @@ class _Walk:
             leaves = self._leaves(index, TILE_WIDTH)
             below = None if leaves is None else b"".join(leaves)
             self._advance(TILE_WIDTH)
+        elif not self._has_files_below(level, index):
+            first, last = _span(level, index)
+            self._bad(tiles.entries_path(first // TILE_WIDTH), f"missing, with all others up to that of entry {last}")
+            self._advance(last + 1 - first)
+            below = None
         else:
             below = _joined([self._subtree(level - 1, index * TILE_WIDTH + place, None) for place in range(TILE_WIDTH)])
         path = tiles.tile_path(level, index)
@@ -234,6 +244,16 @@ class _Walk:
             self._bad(path, "does not match what lies below it")
             return None
         return _tile_root(below)
+
+    def _has_files_below(self, level: int, index: int) -> bool:
+        """Whether there is any tile or entry bundle below the tile (level, index)."""
+        for lower in range(-1, level):
+            shift = 8 * (level - max(lower, 0))
+            indexes = self.present.get(lower, [])
+            position = bisect_left(indexes, index << shift)
+            if position < len(indexes) and indexes[position] < (index + 1) << shift:
+                return True
+        return False
 
     def _bundle(self, index: int, width: int, hashes: bytes | None) -> None:
         """Check an entry bundle against the hashes of its tile at level 0, where those are known."""
@@ -318,7 +338,7 @@ class _Walk:
     def _others(self) -> None:
         """Check the partial tiles of earlier sizes, and remark on files that are not judged."""
         size = self.checkpoint.size
-        for path in self._files():
+        for path in _files(self.folder):
             try:
                 place = tiles.parse_tile_path(path)
             except FormatError:
@@ -358,13 +378,10 @@ class _Walk:
         if not whole.startswith(data):
             self._bad(path, f"is not the beginning of {newest}")
 
-    def _files(self) -> Iterator[str]:
-        for path in sorted((self.folder / "tile").rglob("*")):
-            if path.is_file():
-                yield path.relative_to(self.folder).as_posix()
-
     def _landmarks(self) -> None:
-        data = durable_file.read_file(self.folder / LANDMARKS, max_size=LIMITS.landmark_file_size)
+        if not (self.folder / LANDMARKS).exists():
+            return
+        data = self._read(LANDMARKS, LIMITS.landmark_file_size)
         if data is None:
             return
         if any(path.startswith("tile/") and not path.startswith("tile/entries/") for path in self.damaged):
@@ -400,6 +417,27 @@ class _Walk:
         if damage not in self.damage[-TILE_WIDTH:]:
             self.damage.append(damage)
         self.damaged.add(path)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The paths of the files under `tile/`, each folder's in order."""
+    for parent, folders, names in os.walk(folder / "tile"):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.is_file():
+                yield path.relative_to(folder).as_posix()
+
+
+def _indexes(folder: Path) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for path in _files(folder):
+        try:
+            place = tiles.parse_tile_path(path)
+        except FormatError:
+            continue
+        found.setdefault(-1 if place.level is None else place.level, []).append(place.index)
+    return {level: sorted(indexes) for level, indexes in found.items()}
 
 
 def _split(hashes: bytes) -> list[bytes]:
