@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,17 @@ def test_fsck_exits_1_and_names_each_damage(world: World) -> None:
     assert "damaged: tile/0/000: missing\n" in result.stdout
     assert "damaged: tile/entries/001.p/45: missing\n" in result.stdout
     assert result.stdout.endswith("2 damaged\n")
+
+
+def test_fsck_paints_nothing_on_the_terminal_that_a_file_name_holds(world: World) -> None:
+    ledger = world.open()
+    ledger.publish()
+    Path(os.fsdecode(os.fsencode(world.public / "tile") + b"/\xff\x1b[2J")).write_bytes(b"x")
+    result = run(commands.log, ["fsck", str(world.public), "--vkey", world.vkey])
+    assert result.exit_code == 0, result.output
+    assert "remark: tile/" in result.stderr
+    assert "\x1b" not in result.output
+    assert "\x1b" not in result.stderr
 
 
 def test_landmark_ends_an_interval_without_the_key(world: World) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from chopmark import merkle, strict
 from chopmark.checkpoint import Checkpoint
+from chopmark.cosignature import Cosigner
 from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, StorageError
 from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
@@ -21,7 +22,7 @@ from chopmark_ledger import tree
 from chopmark_ledger.errors import FolderError, FolderLockedError, LedgerDamagedError, WitnessClockError
 from chopmark_ledger.lock import FolderLock
 from chopmark_ledger.nodes import NodeReader
-from chopmark_ledger.witness import Contradiction, Witness, WitnessAnswer, parse_request
+from chopmark_ledger.witness import Contradiction, Evidence, Witness, WitnessAnswer, parse_request
 from chopmark_ledger.witness_folder import FolderStore, add_log, init_witness, open_witness, witness_vkey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -433,13 +434,43 @@ def test_another_passphrase_does_not_open_it(folder: Path) -> None:
 def test_a_folder_without_a_witness_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no witness"):
         add_log(tmp_path, FakeLog().signer.vkey)
-    with pytest.raises(ChopmarkError):
+    with pytest.raises(FolderError, match="no witness"):
         open_witness(tmp_path, PASSPHRASE)
+
+
+def test_a_bad_key_of_a_log_leaves_no_witness_behind(tmp_path: Path) -> None:
+    for vkey in ("no vkey", Cosigner(NAME, Ed25519Signer.generate()).vkey):
+        with pytest.raises(FormatError):
+            init_witness(tmp_path / "new", NAME, PASSPHRASE, logs=[vkey], cost=CHEAP)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_key_of_a_witness_that_lost_its_configuration_is_not_replaced(
+    witness: Witness, log: FakeLog, folder: Path
+) -> None:
+    witness.add_checkpoint(log.request(0, 7), NOW)
+    key = (folder / "witness.key").read_bytes()
+    (folder / "witness.json").unlink()
+    with pytest.raises(FolderError, match="what a witness cosigned"):
+        init_witness(folder, NAME, PASSPHRASE, cost=CHEAP)
+    assert (folder / "witness.key").read_bytes() == key
 
 
 def test_a_cosigner_s_key_is_not_taken_for_a_log(folder: Path) -> None:
     with pytest.raises(FormatError):
         add_log(folder, witness_vkey(folder))
+
+
+def test_the_forks_of_one_log_do_not_hide_those_of_another(
+    witness: Witness, log: FakeLog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chopmark_ledger.witness_folder._MAX_CASES", 1)
+    store = FolderStore(folder, witness.verifier)
+    for origin in ("a.example/log", "b.example/log"):
+        for size in (5, 6):
+            store.keep_evidence(Evidence(Contradiction.FORK, origin, size, bytes(32), b"held", b"submitted", NOW))
+    cases = [json.loads(path.read_bytes()) for path in (folder / "evidence").glob("*/case.json")]
+    assert sorted(case["origin"] for case in cases) == ["a.example/log", "b.example/log"]
 
 
 def test_evidence_of_one_kind_is_bounded(

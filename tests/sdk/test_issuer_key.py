@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chopmark.closed_object import ClosedObject
-from chopmark.errors import FormatError
+from chopmark.errors import FormatError, UnsupportedError
 from chopmark.issuer_key import Key, KeyUse, Revocation, RevocationReason, TrustedSize
 from chopmark.keys import Es256Signer, MlDsa44Signer
 
@@ -17,11 +17,18 @@ REVOKED = Revocation(5, RevocationReason.COMPROMISED, (TrustedSize("cn-gd.exampl
 
 
 def test_a_key_of_each_algorithm_survives_writing_and_reading(world: World) -> None:
-    for public in (Es256Signer.generate().public_key, MlDsa44Signer.generate().public_key):
-        key = world.home.key(KeyUse.CREDENTIAL, public_key=public, kid=public.kid, revoked=REVOKED)
-        assert Key.from_json(ClosedObject(key.to_json(), "")) == key
+    public = Es256Signer.generate().public_key
+    key = world.home.key(KeyUse.CREDENTIAL, public_key=public, kid=public.kid, revoked=REVOKED)
+    assert Key.from_json(ClosedObject(key.to_json(), "")) == key
     key = world.home.key(KeyUse.INSPECTOR)
     assert Key.from_json(ClosedObject(key.to_json(), "")) == key
+
+
+def test_a_post_quantum_key_alone_is_not_taken(world: World) -> None:
+    public = MlDsa44Signer.generate().public_key
+    key = world.home.key(KeyUse.CREDENTIAL, public_key=public, kid=public.kid)
+    with pytest.raises(UnsupportedError, match="ML-DSA-44"):
+        Key.from_json(ClosedObject(key.to_json(), ""))
 
 
 def test_a_kid_that_is_not_the_keys_own_is_refused(world: World) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from chopmark.errors import StorageError
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
 from chopmark.key_file import DEFAULT_COST, LocalSigner, ScryptCost, read_key_file, write_key_file
-from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
+from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, PublicKey
 from sqlalchemy import Connection, Row, insert, select, update
 
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
@@ -26,7 +26,6 @@ from chopmark_issuer.models import KEY
 _GENERATORS: Mapping[Algorithm, Callable[[], LocalSigner]] = {
     Algorithm.ED25519: Ed25519Signer.generate,
     Algorithm.ES256: Es256Signer.generate,
-    Algorithm.ML_DSA_44: MlDsa44Signer.generate,
 }
 
 
@@ -70,8 +69,13 @@ class KeyFolder:
         """Make a new key and write its file, durably, before it is used for anything.
 
         Raises:
+            RefusedError: an algorithm that no bundle states for an issuer.
             StorageError: it cannot be written.
         """
+        if algorithm not in _GENERATORS:
+            raise RefusedError(
+                f"no key of {algorithm.text} signs for an issuer", where="algorithm", remedy="Use Ed25519 or ES256"
+            )
         signer = _GENERATORS[algorithm]()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,9 +17,9 @@ from typing import Any
 
 from chopmark import strict
 from chopmark.closed_object import ClosedObject
-from chopmark.errors import FormatError
+from chopmark.errors import FormatError, UnsupportedError
 from chopmark.identifiers import ISSUER, ORIGIN
-from chopmark.keys import PublicKey
+from chopmark.keys import Algorithm, PublicKey
 
 
 class KeyUse(StrEnum):
@@ -76,7 +76,7 @@ class Key:
 
     @classmethod
     def from_json(cls, members: ClosedObject) -> Key:
-        """Read a key; its kid must be the first 8 bytes of its own thumbprint."""
+        """Read a key; its kid must be the first 8 bytes of its own thumbprint, its algorithm Ed25519 or ES256."""
         kid = strict.hex_decode(members.text("kid"), where=members.place("kid"), size=8)
         issuer = members.text("issuer", pattern=ISSUER)
         use = members.choice("use", KeyUse)
@@ -86,6 +86,12 @@ class Key:
         if public_key.kid != kid:
             raise FormatError(
                 f"the key's own kid is {public_key.kid.hex()}", where=members.place("kid"), remedy="correct kid or pub"
+            )
+        if public_key.algorithm is Algorithm.ML_DSA_44:
+            raise UnsupportedError(
+                "an ML-DSA-44 key signs beside another key, and not yet for an issuer",
+                where=members.place("alg"),
+                remedy="use Ed25519 or ES256",
             )
         not_before, not_after = members.time("not_before"), members.time("not_after")
         if not_after <= not_before:

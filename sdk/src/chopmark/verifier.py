@@ -12,8 +12,8 @@
      9  status
 
 Each check ends PASS, FAIL or UNKNOWN; a check whose input is missing is never PASS. Any FAIL makes the verdict
-INVALID; else any UNKNOWN that the policy requires makes it INDETERMINATE; else it is VALID. Checks 3, 6 and 7 are
-judged as of the *witnessed* time of the log entry, never by the issuer's word; 2, 8 and 9 as of the time asked about.
+INVALID; else any UNKNOWN that the policy requires makes it INDETERMINATE; else it is VALID. Check 7 is judged as of
+the *witnessed* time of the log entry, never by the issuer's word; 2, 3, 8 and 9 as of the time asked about.
 
 The numbers are the same in the verdict, in `specs/verification.md` and in the tests.
 """
