@@ -14,7 +14,7 @@ import pytest
 from chopmark import merkle, strict
 from chopmark.checkpoint import Checkpoint
 from chopmark.cosignature import Cosigner
-from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, StorageError
+from chopmark.errors import FormatError, KeyMaterialError, StorageError
 from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note, split_cosignature

@@ -29,6 +29,7 @@ def fsck(
 
     Prints the size and the root hash. Exits 0 if everything is as it must be, 1 if not, naming each damage.
     """
+    from chopmark.cli.plain_text import plain  # noqa: PLC0415
     from chopmark.strict import base64_encode  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
@@ -45,11 +46,11 @@ def fsck(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for remark in report.remarks:
-        errors.print(f"remark: {remark}", markup=False)
+        errors.print(plain(f"remark: {remark}"), markup=False)
     for damage in report.damage:
-        output.print(f"damaged: {damage.path}: {damage.what}", style="red", markup=False)
+        output.print(plain(f"damaged: {damage.path}: {damage.what}"), style="red", markup=False)
     if report.root is not None:
-        output.print(f"origin {report.origin}", markup=False)
+        output.print(plain(f"origin {report.origin}"), markup=False)
         output.print(f"size {report.size}", markup=False)
         output.print(f"root {base64_encode(report.root)}", markup=False)
     output.print("sound" if report.is_sound else f"{len(report.damage)} damaged", markup=False)
@@ -110,12 +111,9 @@ def init(
     """Make a witness with a new key, and print the vkey that logs put into their policies."""
     from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415
 
-    from chopmark_ledger.witness_folder import add_log, init_witness  # noqa: PLC0415
+    from chopmark_ledger.witness_folder import init_witness  # noqa: PLC0415
 
-    vkey = init_witness(folder, name, read_passphrase(passphrase_file))
-    for each in log_vkeys or []:
-        add_log(folder, each)
-    typer.echo(vkey)
+    typer.echo(init_witness(folder, name, read_passphrase(passphrase_file), logs=log_vkeys or ()))
 
 
 @witness.command("add-log")

@@ -14,7 +14,7 @@ processes may use one folder: each request takes the lock for as long as it is j
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -23,20 +23,20 @@ from typing import Any
 from chopmark import durable_file, key_file, strict
 from chopmark.checkpoint import Checkpoint
 from chopmark.errors import ChopmarkError, FormatError, UnsupportedError
-from chopmark.keys import Ed25519Signer, Signer
+from chopmark.keys import Ed25519Signer
 from chopmark.limits import LIMITS
 from chopmark.note import TYPE_COSIGNATURE_ED25519, TYPE_ED25519, Note, NoteVerifier, split_cosignature
 
 from chopmark_ledger import durable
 from chopmark_ledger.errors import FolderError, LedgerDamagedError
-from chopmark_ledger.witness import Contradiction, Evidence, Witness, WitnessState
+from chopmark_ledger.witness import Evidence, Witness, WitnessState
 
 FORMAT = "chopmark/witness/v1"
 _CONFIGURATION = "witness.json"
 _KEY = "witness.key"
 _MAX_CONFIGURATION = 4 * 1024 * 1024
 _MAX_CASES = 1000
-"""Cases kept of each kind: a log that forks without end must not fill the disk."""
+"""Cases kept of each kind and log: one that forks without end must neither fill the disk nor hide another's forks."""
 
 
 class FolderStore:
@@ -72,7 +72,8 @@ class FolderStore:
         try:
             note = Note.parse(data)
             note.verify([self._verifier])
-            own = next(line for line in note.signatures if line.key_id == self._verifier.key_id)
+            own_key = (self._verifier.name, self._verifier.key_id)
+            own = next(line for line in note.signatures if (line.name, line.key_id) == own_key)
             time, _ = split_cosignature(own.signature)
             held_origin, size, root = note.text.split("\n")[:3]
             checkpoint = Checkpoint.parse(f"{held_origin}\n{size}\n{root}\n")
@@ -97,9 +98,10 @@ class FolderStore:
             StorageError: it cannot be made durable.
         """
         kind = evidence.contradiction.value
-        case = f"{kind}-{_origin_hash(evidence.origin)[:16]}-{evidence.size}-{evidence.root.hex()[:16]}"
-        folder = self._folder / "evidence" / case
-        if (folder / "case.json").is_file() or len(self.evidence(evidence.contradiction)) >= _MAX_CASES:
+        of_this_log = f"{kind}-{_origin_hash(evidence.origin)[:16]}"
+        cases = self._folder / "evidence"
+        folder = cases / f"{of_this_log}-{evidence.size}-{evidence.root.hex()[:16]}"
+        if (folder / "case.json").is_file() or len(list(cases.glob(f"{of_this_log}-*"))) >= _MAX_CASES:
             return
         description = {
             "origin": evidence.origin,
@@ -111,11 +113,6 @@ class FolderStore:
         self._write(folder / "held.note", evidence.held)
         self._write(folder / "submitted.note", evidence.submitted)
         self._write(folder / "case.json", json.dumps(description, ensure_ascii=False, indent=2).encode() + b"\n")
-
-    def evidence(self, contradiction: Contradiction | None = None) -> list[Path]:
-        """The folders of the cases kept, of one kind or of all."""
-        kinds = [contradiction] if contradiction else list(Contradiction)
-        return sorted(case for kind in kinds for case in (self._folder / "evidence").glob(f"{kind.value}-*"))
 
     def _checkpoint(self, origin: str) -> Path:
         return self._folder / "logs" / _origin_hash(origin) / "checkpoint"
@@ -132,26 +129,39 @@ class FolderStore:
 
 
 def init_witness(
-    folder: Path, name: str, passphrase: bytes, *, cost: key_file.ScryptCost = key_file.DEFAULT_COST
+    folder: Path,
+    name: str,
+    passphrase: bytes,
+    *,
+    logs: Sequence[str] = (),
+    cost: key_file.ScryptCost = key_file.DEFAULT_COST,
 ) -> str:
-    """Make a witness with a new key in `folder`; answers its vkey, for the policies of logs.
+    """Make a witness with a new key in `folder`, for the logs of these vkeys; answers its own, for their policies.
 
     Raises:
-        FolderError: a witness is there already.
-        FormatError: `name` is no key name.
+        FolderError: a witness is there already, or what one cosigned.
+        FormatError: `name` is no key name, or one of `logs` not the vkey of a log.
         KeyMaterialError: the passphrase is empty.
         StorageError: the folder cannot be written.
     """
     signer = Ed25519Signer.generate()
     vkey = NoteVerifier(name, TYPE_COSIGNATURE_ED25519, signer.public_key).vkey
+    for log in logs:
+        _check_log_vkey(log)
     durable.make_folder(folder)
     with durable_file.held_for_a_moment(folder):
         if (folder / _CONFIGURATION).exists():
             raise FolderError("there is a witness already", where=str(folder), remedy="Choose another folder")
+        if (folder / "logs").exists():
+            raise FolderError(
+                f"there is what a witness cosigned, without its {_CONFIGURATION}",
+                where=str(folder),
+                remedy="Bring that file back from a backup, or choose another folder",
+            )
         # A key without a configuration is left over from an init that ended early: nothing was ever signed with it.
         (folder / _KEY).unlink(missing_ok=True)
         key_file.write_key_file(folder / _KEY, signer, passphrase, cost=cost)
-        _write_configuration(folder, name, [])
+        _write_configuration(folder, name, list(dict.fromkeys(logs)))
     return vkey
 
 
@@ -162,17 +172,8 @@ def open_witness(folder: Path, passphrase: bytes) -> Witness:
         FolderError: there is none.
         FormatError, KeyMaterialError, StorageError: its files cannot be read, or the passphrase is another one.
     """
-    return open_witness_with(folder, key_file.read_key_file(folder / _KEY).load(passphrase, where=str(folder / _KEY)))
-
-
-def open_witness_with(folder: Path, signer: Signer) -> Witness:
-    """Open the witness in `folder` with a signer that holds its key.
-
-    Raises:
-        FolderError: there is none.
-        FormatError, StorageError: its configuration cannot be read.
-    """
     name, vkeys = _read_configuration(folder)
+    signer = key_file.read_key_file(folder / _KEY).load(passphrase, where=str(folder / _KEY))
     logs: dict[str, list[NoteVerifier]] = {}
     for vkey in vkeys:
         verifier = NoteVerifier.from_vkey(vkey)
@@ -201,12 +202,16 @@ def add_log(folder: Path, vkey: str) -> None:
         FormatError: not the vkey of a log.
         StorageError: the folder cannot be written.
     """
-    if NoteVerifier.from_vkey(vkey).type != TYPE_ED25519:
-        raise FormatError("a cosigner's key, not that of a log", where="vkey", remedy="A log signs with type 0x01")
+    _check_log_vkey(vkey)
     with durable_file.held_for_a_moment(folder):
         name, logs = _read_configuration(folder)
         if vkey not in logs:
             _write_configuration(folder, name, [*logs, vkey])
+
+
+def _check_log_vkey(vkey: str) -> None:
+    if NoteVerifier.from_vkey(vkey).type != TYPE_ED25519:
+        raise FormatError("a cosigner's key, not that of a log", where="vkey", remedy="A log signs with type 0x01")
 
 
 def _read_configuration(folder: Path) -> tuple[str, list[str]]:
