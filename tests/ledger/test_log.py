@@ -210,6 +210,14 @@ def test_a_batch_number_is_a_number(world: World, number: int) -> None:
         world.open().submit(REGISTRY, number, world.entries(1))
 
 
+@pytest.mark.parametrize("name", ["", "x" * 201, "\ud800", "a\x1b[2J", "a\nb"])
+def test_a_client_has_a_name_that_can_be_written_down(world: World, name: str) -> None:
+    ledger = world.open()
+    with pytest.raises(FormatError, match="client name"):
+        ledger.submit(Client(name, frozenset({ISSUER})), 1, world.entries(1))
+    assert ledger.size == 1
+
+
 def test_back_pressure_comes_at_the_bound_and_ends_with_a_publication(make_world: Callable[..., World]) -> None:
     world = make_world(LogSettings(max_unpublished=100))
     ledger = world.open()
@@ -260,6 +268,16 @@ def test_a_log_is_created_once(world: World) -> None:
 def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no log"):
         Log.open(tmp_path, clock=lambda: 1)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%b", "a%20b", "a b", "账本", "\udcff"])
+def test_a_log_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    key = Ed25519Signer.generate()
+    create_ledger(tmp_path / name, origin="cn-gd.example/log", number=1, key=key)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "ledger.db").is_file()
+    with Log.open(tmp_path / name, clock=lambda: 1) as log:
+        assert log.size == 1
 
 
 def test_another_key_does_not_open_it(world: World) -> None:

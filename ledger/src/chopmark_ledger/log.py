@@ -198,8 +198,8 @@ class Log:
             LogStoppedError: the log stopped, now or before; open it again after looking at the reason.
             LimitError, FormatError: a batch too large, or a client name or number that is none.
         """
-        if not 1 <= len(client.name) <= _MAX_CLIENT_NAME:
-            raise FormatError(f"a client name has 1 to {_MAX_CLIENT_NAME} characters", where="client")
+        if not 1 <= len(client.name) <= _MAX_CLIENT_NAME or not client.name.isprintable():
+            raise FormatError(f"a client name has 1 to {_MAX_CLIENT_NAME} printable characters", where="client")
         if type(batch_number) is not int or not 0 <= batch_number <= MAX_NUMBER:
             raise FormatError(f"a batch number is between 0 and {MAX_NUMBER}", where="batch number")
         digest = batch_digest(entries)
