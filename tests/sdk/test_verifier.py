@@ -282,6 +282,27 @@ def test_a_licence_is_valid_from_its_first_second_to_its_last(stage: Stage, time
     assert (verdict.outcome, verdict.checks[8].reason) == (Outcome.VALID, answer)
 
 
+MIDNIGHT_IN_SHANGHAI = 1_795_276_800
+"""2026-11-22T00:00:00+08:00."""
+
+
+@pytest.mark.parametrize(
+    ("claims", "day"),
+    [
+        ({"expires": MIDNIGHT_IN_SHANGHAI}, "2026-11-21"),
+        ({"usage": Usage(until=MIDNIGHT_IN_SHANGHAI)}, "2026-11-21"),
+        ({"not_before": MIDNIGHT_IN_SHANGHAI + 5 * DAY}, "2026-11-27"),
+        ({"expires": MIDNIGHT_IN_SHANGHAI + HOUR}, "2026-11-22"),
+        ({"expires": MIDNIGHT_IN_SHANGHAI + HOUR, "licence_type": "CN-GD/11100000MB99991003999@1"}, "2026-11-21"),
+    ],
+)
+def test_a_day_is_told_in_the_zone_of_the_licence_type(stage: Stage, claims: dict[str, Any], day: str) -> None:
+    """Of an end, the last day that still counted; of a type that is not known, in UTC."""
+    check = stage.look(stage.licence(**claims)).checks[8]
+    assert check.result is Result.FAIL
+    assert check.details == {"date": day}
+
+
 def test_a_department_may_sign_with_a_clock_an_hour_ahead(stage: Stage) -> None:
     assert stage.look(stage.licence(logged_at=NOW - HOUR, issued_at=NOW + HOUR)).outcome is Outcome.VALID
 
