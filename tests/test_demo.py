@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.demo.__main__ import LEFT_BEHIND
+
 ROOT = Path(__file__).parents[1]
 CHOPMARK = [sys.executable, "-c", "from chopmark.cli import main; main()"]
 
@@ -72,3 +74,19 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "examples.demo", str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode != 0
     assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("names", [["passphrase", "letters.txt"], ["trust"]])
+def test_a_folder_that_is_not_of_the_demo_is_left_alone(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    run = subprocess.run(
+        [sys.executable, "-m", "examples.demo", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "name another folder" in run.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_folder_of_the_demo_holds_what_the_demo_knows_to_remove(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == LEFT_BEHIND

@@ -25,10 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.regions import SHANGHAI, make_regions, passphrase
+from examples.demo.regions import GUANGDONG, SHANGHAI, make_regions, passphrase
 from examples.demo.scenarios import PURPOSE, Case, Story
 
 _STYLE = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.INDETERMINATE: "yellow"}
+LEFT_BEHIND = {"passphrase", "trust", "qr", "records"} | {
+    name for plan in (GUANGDONG, SHANGHAI) for name in (plan.code, f"{plan.code}.log.vkey", f"witness-of-{plan.code}")
+}
 
 
 def main() -> int:
@@ -78,9 +81,10 @@ def main() -> int:
 
 
 def _empty(folder: Path) -> None:
-    """Make the folder anew; one that is not of the demo is left alone."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "passphrase").exists():
+    """Make the folder anew; one that holds anything the demo did not make is left alone."""
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names:
+        if "passphrase" not in names or not names <= LEFT_BEHIND:
             sys.exit(f"{folder} is not empty and not of an earlier demo: name another folder")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
