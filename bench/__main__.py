@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import codecs, qr, registry, startup, verify
-from bench.machine import STEAL_LIMIT, ProcessorTime, describe
+from bench.machine import OTHERS_LIMIT, STEAL_LIMIT, ProcessorTime, Shares, describe
 from bench.report import Group, Table
 from bench.samples import make_samples
 
@@ -41,15 +41,17 @@ def main() -> int:
     return 0
 
 
-def _head(before: ProcessorTime) -> str:
-    after = ProcessorTime.now()
-    steal, busy = after.steal_since(before), after.busy_since(before)
+def _head(before: ProcessorTime | None) -> str:
+    shares = Shares.between(before, ProcessorTime.now())
     table = Table(("this run", ""))
     table.add("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     for name, value in describe():
         table.add(name, value)
-    table.add("processors busy, by this run and others", "unknown" if busy is None else f"{100 * busy:.0f} %")
-    table.add("stolen by the hypervisor", "unknown" if steal is None else f"{100 * steal:.2f} %")
+    if shares is None:
+        table.add("processors' time", "unknown: no /proc/stat")
+    else:
+        used = f"{100 * shares.own:.0f} % by this run, {100 * shares.others:.0f} % by others"
+        table.add("processors' time", f"{used}, {100 * shares.stolen:.2f} % stolen by the hypervisor")
     lines = [
         "# Results of `make bench`",
         (
@@ -58,8 +60,12 @@ def _head(before: ProcessorTime) -> str:
         ),
         table.markdown().rstrip("\n"),
     ]
-    if steal is not None and steal > STEAL_LIMIT:
-        lines.append(f"**Marked: more than {100 * STEAL_LIMIT:.0f} % of the time was stolen. Only the ratios count.**")
+    if shares is None or not shares.quiet:
+        lines.append(
+            f"**Marked: more than {100 * STEAL_LIMIT:.0f} % of the processors' time was stolen or more than "
+            f"{100 * OTHERS_LIMIT:.0f} % used by others (or neither is known). Times are too long, ratios too; run it "
+            "again on a quiet machine.**"
+        )
     return "\n\n".join(lines) + "\n"
 
 

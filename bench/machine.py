@@ -10,38 +10,56 @@ from pathlib import Path
 
 STEAL_LIMIT = 0.05
 """Above this share of stolen time a run is marked: its absolute figures say little."""
+OTHERS_LIMIT = 0.1
+"""The same for the share that other processes used; they also push each other out of the caches."""
 
 LIBRARIES = ("pynacl", "cryptography", "cbor2", "qrcode", "zxing-cpp", "pillow", "sqlalchemy")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessorTime:
-    """Clock ticks of all processors since boot, from `/proc/stat`; zeros where that does not exist."""
+    """Seconds of all processors since boot, from `/proc/stat`, and those that this run used, its children included."""
 
-    total: int
-    stolen: int
-    idle: int
+    total: float
+    stolen: float
+    idle: float
+    own: float
 
     @classmethod
-    def now(cls) -> ProcessorTime:
-        """Read them."""
+    def now(cls) -> ProcessorTime | None:
+        """Read them; None where there is no `/proc/stat`."""
         try:
             first = Path("/proc/stat").read_text().split("\n", 1)[0].split()
         except OSError:
-            return cls(0, 0, 0)
+            return None
         # user nice system idle iowait irq softirq steal; guest times behind them are part of user and nice
-        ticks = [int(field) for field in first[1:9]]
-        return cls(sum(ticks), ticks[7], ticks[3] + ticks[4])
+        seconds = [int(field) / os.sysconf("SC_CLK_TCK") for field in first[1:9]]
+        return cls(sum(seconds), seconds[7], seconds[3] + seconds[4], sum(os.times()[:4]))
 
-    def steal_since(self, before: ProcessorTime) -> float | None:
-        """The share of the time since `before` that the hypervisor gave to others; None where unknown."""
-        elapsed = self.total - before.total
-        return (self.stolen - before.stolen) / elapsed if elapsed else None
 
-    def busy_since(self, before: ProcessorTime) -> float | None:
-        """The share of the processors' time since `before` that was used by anyone; None where unknown."""
-        elapsed = self.total - before.total
-        return 1 - (self.idle - before.idle) / elapsed if elapsed else None
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How the processors' time was divided during a run, each as a part of 1."""
+
+    own: float
+    others: float
+    stolen: float
+
+    @classmethod
+    def between(cls, before: ProcessorTime | None, after: ProcessorTime | None) -> Shares | None:
+        """The shares between two moments; None where unknown."""
+        if before is None or after is None or after.total <= before.total:
+            return None
+        elapsed = after.total - before.total
+        own = (after.own - before.own) / elapsed
+        stolen = (after.stolen - before.stolen) / elapsed
+        idle = (after.idle - before.idle) / elapsed
+        return cls(own, max(1 - own - stolen - idle, 0), stolen)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether so little was stolen or used by others that absolute figures count."""
+        return self.stolen <= STEAL_LIMIT and self.others <= OTHERS_LIMIT
 
 
 def describe() -> list[tuple[str, str]]:
