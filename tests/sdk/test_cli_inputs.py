@@ -83,6 +83,29 @@ def test_of_several_codes_in_a_picture_the_licence_code_counts(tmp_path: Path) -
     assert read_input(str(path)).text == CODE
 
 
+def test_two_licence_codes_in_one_picture_are_refused_for_either_might_be_meant(tmp_path: Path) -> None:
+    other = "EL1:ANOTHER"
+    width, height = picture_of(CODE).size
+    wall = Image.new("L", (2 * width + 20, height), 255)
+    wall.paste(picture_of(CODE), (0, 0))
+    wall.paste(picture_of(other).resize((width, height)), (width + 20, 0))
+    path = tmp_path / "wall.png"
+    path.write_bytes(encoded(wall, "PNG"))
+    assert set(read_qr_texts(path.read_bytes(), where="wall")) == {CODE, other}
+    with pytest.raises(FormatError, match="2 licence codes in one picture"):
+        read_input(str(path))
+
+
+def test_one_licence_code_that_stands_twice_is_one(tmp_path: Path) -> None:
+    width, height = picture_of(CODE).size
+    wall = Image.new("L", (2 * width + 20, height), 255)
+    for left in (0, width + 20):
+        wall.paste(picture_of(CODE), (left, 0))
+    path = tmp_path / "wall.png"
+    path.write_bytes(encoded(wall, "PNG"))
+    assert read_input(str(path)).text == CODE
+
+
 def test_a_code_on_a_transparent_ground_is_read() -> None:
     black = Image.new("RGBA", picture_of(CODE).size, "black")
     black.putalpha(ImageOps.invert(picture_of(CODE)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
+import traceback
 from importlib.metadata import entry_points
 
 import typer
@@ -49,13 +50,17 @@ def build(wanted: str | None = None) -> typer.Typer:
 
 def run() -> None:
     """Run the program; an error of ours becomes one sentence on standard error and exit code 3."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A verdict must come out whatever the terminal can write: a character that it cannot becomes its number.
+            stream.reconfigure(errors="backslashreplace")
     try:
         build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except ChopmarkError as error:
         console = Console(stderr=True, highlight=False, emoji=False)
         console.print(plain(f"chopmark: {error}"), style="red", markup=False, soft_wrap=True)
         sys.exit(ExitCode.COULD_NOT_TRY)
-    except BrokenPipeError:
-        # The reader of our output is gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        # A fault of ours: shown whole, but not with Python's own exit code, which here means INVALID.
+        traceback.print_exc()
         sys.exit(ExitCode.COULD_NOT_TRY)

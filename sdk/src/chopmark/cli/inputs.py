@@ -33,7 +33,7 @@ def read_input(argument: str) -> Input:
 
     Raises:
         StorageError: no such file, or it cannot be read.
-        FormatError: an empty file, or a picture without a QR code; `LimitError` above 32 MB.
+        FormatError: an empty file, or a picture without a QR code or with several of ours; `LimitError` above 32 MB.
     """
     # Trimming is safe: base45 never ends in the space that its alphabet has.
     code = argument.strip()
@@ -78,7 +78,12 @@ def _from_bytes(name: str, data: bytes) -> Input:
     if is_image(data):
         texts = [text.strip() for text in read_qr_texts(data, where=name)]
         # A poster may carry other codes beside the licence's.
-        return Input(name, next((text for text in texts if _CODE.match(text)), texts[0]), data)
+        codes = [text for text in dict.fromkeys(texts) if _CODE.match(text)]
+        if len(codes) > 1:
+            raise FormatError(
+                f"{len(codes)} licence codes in one picture", where=name, remedy="Take a picture of the one you mean"
+            )
+        return Input(name, codes[0] if codes else texts[0], data)
     text = decoded_text(data)
     code = text.strip() if text is not None else ""
     return Input(name, code if _CODE.match(code) else None, data)
