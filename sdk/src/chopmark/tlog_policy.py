@@ -170,15 +170,6 @@ class TlogPolicy:
             )
         return WitnessedCheckpoint(checkpoint, tuple(sorted(times.values())), time)
 
-    def check_log_signature(self, note: Note | SignedCheckpoint | str | bytes) -> Checkpoint:
-        """Check that a checkpoint is signed by its log, and nothing else: no index or time may be taken from it.
-
-        Raises:
-            FormatError: it is no signed checkpoint.
-            SignatureError: no log of the policy that has this origin signed it, or a known key's line is bad.
-        """
-        return self._verified(note).checkpoint
-
     def _verified(self, note: Note | SignedCheckpoint | str | bytes) -> SignedCheckpoint:
         """Verify every known key's line, and see to it that a log of this origin is among them."""
         if isinstance(note, str | bytes):
