@@ -271,16 +271,17 @@ def test_another_root_under_our_own_signature_is_a_fork(world: World) -> None:
     assert (world.public / "checkpoint").read_bytes() == note
 
 
+@pytest.mark.parametrize("other", [b"", b"other bytes", bytes(17 << 20)])
 @pytest.mark.parametrize("name", ["tile/0/000.p/11", "tile/entries/000.p/11"])
-def test_other_bytes_in_the_place_of_a_tile_are_never_overwritten(world: World, name: str) -> None:
+def test_other_bytes_in_the_place_of_a_tile_are_never_overwritten(world: World, name: str, other: bytes) -> None:
     ledger = world.open()
     world.append(ledger, 1, 10)
     path = world.public / name
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"other bytes")
+    path.write_bytes(other)
     with pytest.raises(TileConflictError, match=path.name):
         ledger.publish()
-    assert path.read_bytes() == b"other bytes"
+    assert path.read_bytes() == other
     assert world.check() == 0
     path.unlink()
     ledger.publish()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chopmark import durable_file
+from chopmark.errors import LimitError
 from chopmark.limits import LIMITS
 
 from chopmark_ledger import durable
@@ -68,8 +69,11 @@ class PublicFolder:
         """
         with self._sound():
             path = self.path / name
-            standing = durable_file.read_file(path, max_size=_MAX_FILE_SIZE)
-            if standing is not None and standing != data:
+            try:
+                is_free = durable_file.read_file(path, max_size=len(data)) in (None, data)
+            except LimitError:
+                is_free = False
+            if not is_free:
                 raise TileConflictError(
                     "other bytes stand where this file of the log belongs",
                     where=str(path),
