@@ -151,10 +151,9 @@ class TrustBundle:
             )
         roots.verify_note(note)
         check_contents(contents, roots)
-        grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
+        grants: dict[tuple[str, str], list[Grant]] = {}
         for grant in contents.grants:
-            name = (grant.issuer, grant.licence_type)
-            grants[name] = (*grants.get(name, ()), grant)
+            grants.setdefault((grant.issuer, grant.licence_type), []).append(grant)
         return cls(
             contents=contents,
             data=bytes(data),
@@ -167,7 +166,7 @@ class TrustBundle:
             _peers={peer.region: peer for peer in contents.peers},
             _floors={peer.region: TlogPolicy.parse(peer.policy_floor_text) for peer in contents.peers},
             _types={licence_type.vct: licence_type for licence_type in contents.types},
-            _grants=grants,
+            _grants={name: tuple(entries) for name, entries in grants.items()},
             _status_sources={source.uri: source for source in contents.status_lists},
         )
 
