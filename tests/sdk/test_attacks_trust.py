@@ -248,9 +248,11 @@ def test_the_peer_of_a_peer_is_a_stranger(stage: Stage) -> None:
 # Root epochs
 
 
-def root_note(stage: Stage, epoch: int, keys: list[NoteSigner], signers: list[NoteSigner]) -> bytes:
+def root_note(
+    stage: Stage, epoch: int, keys: list[NoteSigner], signers: list[NoteSigner], *, issued: int = NOW - DAY
+) -> bytes:
     text = root_epoch_text(
-        region="CN-GD", epoch=epoch, issued=NOW - DAY, threshold=2, keys=[signer.vkey for signer in keys]
+        region="CN-GD", epoch=epoch, issued=issued, threshold=2, keys=[signer.vkey for signer in keys]
     )
     return sign_note(text, signers).encode()
 
@@ -275,6 +277,12 @@ def test_a_root_epoch_is_signed_by_the_thresholds_of_both(stage: Stage, signers:
     with pytest.raises(SignatureError):
         store.put_root("CN-GD", root_note(stage, 2, new, chosen), now=NOW)
     store.put_root("CN-GD", root_note(stage, 2, new, [*old[:2], *new]), now=NOW)
+
+
+def test_a_root_epoch_dated_ahead_is_not_taken(stage: Stage) -> None:
+    store, old, new = stage.store(), stage.world.peer.root_signers, new_roots(stage)
+    with pytest.raises(FutureDatedError):
+        store.put_root("CN-GD", root_note(stage, 2, new, [*old, *new], issued=NOW + HOUR + 1), now=NOW)
 
 
 def test_roots_that_were_replaced_sign_no_new_bundle(stage: Stage) -> None:
