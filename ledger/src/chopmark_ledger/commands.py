@@ -66,20 +66,16 @@ def landmark(
 
     Licences logged up to there can then be printed with their path. Needs no key.
     """
-    import time  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
 
+    from chopmark_ledger.client import system_clock  # noqa: PLC0415
     from chopmark_ledger.landmarks import Landmarks  # noqa: PLC0415
     from chopmark_ledger.log import Log  # noqa: PLC0415
 
-    def clock() -> int:
-        return int(time.time())
-
     output = Console(highlight=False, soft_wrap=True)
-    with Log.open(folder, clock=clock) as opened:
+    with Log.open(folder, clock=system_clock) as opened:
         landmarks = Landmarks(opened)
-        records = landmarks.end_now(now=clock())
+        records = landmarks.end_now(now=system_clock())
         for record in records:
             output.print(f"landmark [{record.start}, {record.end}) {record.hash.hex()}", markup=False)
         if not records:

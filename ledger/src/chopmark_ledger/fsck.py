@@ -37,7 +37,6 @@ from chopmark_ledger import tree
 from chopmark_ledger.landmarks import FILE_NAME as LANDMARKS
 from chopmark_ledger.nodes import NodeReader
 
-_TILE_SIZE = TILE_WIDTH * HASH_SIZE
 _MAX_BUNDLE = TILE_WIDTH * (2 + LIMITS.entry_size)
 
 
@@ -286,10 +285,10 @@ class _Walk:
         """Read the first hashes of a tile, from the full one where the partial one is gone."""
         for path, size in (
             (tiles.tile_path(level, index, width), width * HASH_SIZE),
-            (tiles.tile_path(level, index), _TILE_SIZE),
+            (tiles.tile_path(level, index), tree.TILE_SIZE),
         ):
             if (self.folder / path).is_file():
-                data = self._read(path, _TILE_SIZE)
+                data = self._read(path, tree.TILE_SIZE)
                 if data is not None and len(data) != size:
                     self._bad(path, f"{len(data)} bytes where {size} are expected")
                     return None
@@ -357,7 +356,7 @@ class _Walk:
         if level is None:
             newest, bound = self._present_path(index, now), _MAX_BUNDLE
         else:
-            newest, bound = tiles.tile_path(level, index, now), _TILE_SIZE
+            newest, bound = tiles.tile_path(level, index, now), tree.TILE_SIZE
             if not (self.folder / newest).is_file():
                 newest = tiles.tile_path(level, index)
         if newest in self.damaged:
