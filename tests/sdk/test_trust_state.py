@@ -302,6 +302,13 @@ def test_a_frozen_log_vouches_below_its_final_size_however_late(world: World) ->
         empty(world).check_bundle(*world.home.logged(frozen(1)), now=NOW)
 
 
+def test_what_a_frozen_log_held_before_it_came_into_use_does_not_count(world: World) -> None:
+    log = world.home.log_entry(not_before=NOW - 1000, not_after=NOW + DAY, final=FinalTree(9, bytes(32)))
+    bundle = world.home_bundle(logs=(log,))
+    with pytest.raises(TrustError, match="was not in use at"):
+        empty(world).check_bundle(*world.home.logged(bundle, at=NOW - 1800), now=NOW)
+
+
 # Landmark files
 
 
