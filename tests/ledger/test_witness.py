@@ -169,6 +169,13 @@ def test_another_root_at_the_same_size_is_refused_and_both_notes_are_kept(
     cosigned(witness.add_checkpoint(log.request(7, 9), NOW + 2), witness, log.note(9))
 
 
+def test_a_request_out_of_date_is_no_evidence(witness: Witness, log: FakeLog, folder: Path) -> None:
+    witness.add_checkpoint(log.request(0, 7), NOW)
+    for body, status in ((log.request(3, 9), 409), (log.request(3, 6), 409), (request(7, [], log.note(5)), 400)):
+        assert witness.add_checkpoint(body, NOW).status == status
+    assert not (folder / "evidence").exists()
+
+
 def test_a_fork_at_the_size_held_is_kept_though_its_old_size_was_wrong(
     witness: Witness, log: FakeLog, folder: Path
 ) -> None:
@@ -202,15 +209,29 @@ def test_a_proof_where_none_belongs_is_refused(witness: Witness, log: FakeLog) -
     assert witness.add_checkpoint(log.request(7, 7), NOW).status == 200
 
 
-def test_an_empty_tree_with_another_root_is_refused(witness: Witness, log: FakeLog) -> None:
+def test_an_empty_tree_with_another_root_is_refused(witness: Witness, log: FakeLog, folder: Path) -> None:
     body = f"{ORIGIN}\n0\n{strict.base64_encode(bytes(32))}\n"
     assert witness.add_checkpoint(request(0, [], sign_note(body, [log.signer]).encode()), NOW).status == 422
+    assert not (folder / "evidence").exists(), "nothing is held that it could contradict"
 
 
 def test_extension_lines_are_cosigned_with_the_rest(witness: Witness, log: FakeLog) -> None:
     note = sign_note(Note.parse(log.note(7)).text + "an extension\n", [log.signer]).encode()
     cosigned(witness.add_checkpoint(request(0, [], note), NOW), witness, note)
     cosigned(witness.add_checkpoint(log.request(7, 8), NOW), witness, log.note(8))
+
+
+def test_a_checkpoint_with_an_empty_line_is_malformed(witness: Witness, log: FakeLog) -> None:
+    for extension in ("\n", "\nan extension\n"):
+        note = sign_note(Note.parse(log.note(7)).text + extension, [log.signer]).encode()
+        assert witness.add_checkpoint(request(0, [], note), NOW).status == 400
+
+
+def test_a_request_of_the_largest_size_is_read_and_no_larger_one(witness: Witness, log: FakeLog) -> None:
+    line = "x" * 1000 + "\n"
+    for lines, status in ((250, 200), (270, 400)):
+        note = sign_note(Note.parse(log.note(7)).text + line * lines, [log.signer]).encode()
+        assert witness.add_checkpoint(request(0, [], note), NOW).status == status
 
 
 @pytest.mark.parametrize(

@@ -303,26 +303,53 @@ def test_what_is_no_promise_may_change(world: World) -> None:
     check_successor(old, new)
 
 
-def ended(world: World, end: int | None) -> dict[str, Any]:
-    return {"grants": (Grant(world.home.issuer, world.home.type_id, 0, end),)}
+def ended(world: World, array: str, end: int | None) -> dict[str, Any]:
+    """A bundle with a window that ends then; a key's window always ends, at the latest in ten years."""
+    match array:
+        case "logs":
+            entries: tuple[Any, ...] = (world.home.log_entry(not_after=end),)
+        case "peers":
+            entries = (world.peer.peer_entry(world.floor, not_after=end),)
+        case "keys":
+            last = NOW + 3650 * DAY if end is None else end
+            entries = (world.home.key(KeyUse.CREDENTIAL, not_after=last), world.home.key(KeyUse.STATUS))
+        case "status_lists":
+            kid = world.home.status_key.public_key.kid
+            entries = (world.home.source(signers=(StatusSigner(kid, 0, end),)),)
+        case _:
+            entries = (Grant(world.home.issuer, world.home.type_id, 0, end),)
+    return {array: entries}
 
 
+WINDOWS = ["logs", "peers", "keys", "grants", "status_lists"]
+
+
+@pytest.mark.parametrize("array", WINDOWS)
 @pytest.mark.parametrize(
     ("old", "new"),
     [(None, NOW), (None, NOW - 3600), (NOW + DAY, NOW), (NOW + DAY, None), (NOW + DAY, NOW + 2 * DAY)],
 )
 def test_a_window_may_be_closed_or_moved_from_the_earlier_bundle_on(
-    world: World, old: int | None, new: int | None
+    world: World, array: str, old: int | None, new: int | None
 ) -> None:
-    follow(world, ended(world, old), ended(world, new))
+    follow(world, ended(world, array, old), ended(world, array, new))
 
 
+@pytest.mark.parametrize("array", WINDOWS)
 @pytest.mark.parametrize(
     ("old", "new"),
     [(None, NOW - 3601), (NOW + DAY, NOW - 3601), (NOW - DAY, None), (NOW - DAY, NOW + DAY), (NOW - 3600, NOW)],
 )
-def test_a_window_is_neither_closed_backwards_nor_opened_again(world: World, old: int | None, new: int | None) -> None:
-    refuse_to_follow(world, ended(world, old), ended(world, new), "grants: an entry changed")
+def test_a_window_is_neither_closed_backwards_nor_opened_again(
+    world: World, array: str, old: int | None, new: int | None
+) -> None:
+    refuse_to_follow(world, ended(world, array, old), ended(world, array, new), f"{array}: an entry changed")
+
+
+def test_the_policy_of_a_log_that_is_closed_or_frozen_may_change(world: World) -> None:
+    closed = world.home.log_entry(not_after=NOW - DAY)
+    for log in (closed, replace(closed, final=FinalTree(5, bytes(32)))):
+        follow(world, {"logs": (log,)}, {"logs": (replace(log, policy_text=world.home.log.policy(1)),)})
 
 
 def test_a_log_is_frozen_once(world: World) -> None:
@@ -380,6 +407,7 @@ def test_a_revocation_may_only_become_stricter(world: World, new: tuple[Any, ...
 
 def test_a_compromised_key_does_not_become_merely_superseded(world: World) -> None:
     old = revoked(world, NOW, RevocationReason.COMPROMISED, 10)
+    follow(world, old, revoked(world, NOW, RevocationReason.COMPROMISED, 9))
     refuse_to_follow(world, old, revoked(world, NOW, RevocationReason.SUPERSEDED, 10), "keys: an entry changed")
 
 
