@@ -38,7 +38,7 @@ def main() -> int:
     """Run the demo into a folder that is made anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lang", default=None, help="zh or en; your system's language when left out")
+    parser.add_argument("--lang", choices=("zh", "en"), help="zh or en; your system's language when left out")
     arguments = parser.parse_args()
     language = choose_language(arguments.lang)
     folder: Path = arguments.folder

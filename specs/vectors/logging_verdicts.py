@@ -58,7 +58,7 @@ def add_issuer(stage: Stage) -> None:
     add("issuer-unknown", "an issuer that the bundle does not name", impostor, verdict("INVALID", changed))
     elsewhere = signed(stranger, issuer="US-IL/1", licence_type="US-IL/1@1")
     outside = {
-        2: "UNKNOWN type_unknown",
+        2: "UNKNOWN not_reached",
         3: "UNKNOWN region_unknown",
         5: "UNKNOWN not_reached",
         9: "UNKNOWN not_reached",
@@ -91,7 +91,7 @@ def add_issuer(stage: Stage) -> None:
     store = stage.variant("peer-closed", home=closed)
     unread = {
         **no_key,
-        2: "UNKNOWN type_unknown",
+        2: "UNKNOWN not_reached",
         3: "UNKNOWN peer_closed",
         5: "UNKNOWN not_reached",
         6: "UNKNOWN region_unknown",

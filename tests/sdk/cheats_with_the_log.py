@@ -21,7 +21,7 @@ from tests.sdk.cheats import FAIL, KEYLESS, UNDATED, UNKNOWN, caught
 
 
 @caught(
-    3, UNKNOWN, "region_unknown", KEYLESS | {2: "type_unknown", 5: "not_reached", 6: "region_unknown", 9: "not_reached"}
+    3, UNKNOWN, "region_unknown", KEYLESS | {2: "not_reached", 5: "not_reached", 6: "region_unknown", 9: "not_reached"}
 )
 def the_licence_is_of_a_region_that_nobody_vouches_for(stage: Stage) -> Verdict:
     licence = stage.signed(stage.issue(), lambda payload: payload.update({1: "CN-BJ/11110000MB99990013"}))
@@ -29,7 +29,7 @@ def the_licence_is_of_a_region_that_nobody_vouches_for(stage: Stage) -> Verdict:
 
 
 @caught(
-    3, UNKNOWN, "peer_closed", KEYLESS | {2: "type_unknown", 5: "not_reached", 6: "region_unknown", 9: "not_reached"}
+    3, UNKNOWN, "peer_closed", KEYLESS | {2: "not_reached", 5: "not_reached", 6: "region_unknown", 9: "not_reached"}
 )
 def the_peering_has_ended(stage: Stage) -> Verdict:
     licence = stage.licence()

@@ -140,3 +140,29 @@ def test_the_store_shows_what_it_holds(trust: tuple[Path, str, bytes]) -> None:
     assert run.returncode == 0, run.stderr
     assert "CN-SH" in run.stdout
     assert "CN-GD" in run.stdout
+
+
+@pytest.mark.parametrize("data", [b"hello\n", b"BM\x00\x01\x02\x03", b"%PDF-1.7\n", b"RIFF\x00\x00\x00\x00WEBP"])
+def test_a_file_that_is_no_licence_is_not_called_a_bad_licence(
+    trust: tuple[Path, str, bytes], tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "file").write_bytes(data)
+    run = chopmark("verify", tmp_path / "file", "--trust", trust[0])
+    assert run.returncode == 3
+    assert "PNG or JPEG" in run.stderr
+
+
+def test_the_last_day_is_told_in_the_calendar_of_the_licence(trust: tuple[Path, str, bytes]) -> None:
+    run = chopmark("verify", trust[1], "--trust", trust[0], "--at", AT, "--lang", "en")
+    assert "valid until" in run.stdout
+    assert "2029-11-21" in run.stdout
+
+
+def test_a_region_that_the_store_does_not_hold_is_the_headline(trust: tuple[Path, str, bytes], tmp_path: Path) -> None:
+    world = make_world()
+    (tmp_path / "1.note").write_bytes(world.home.root_epoch)
+    assert chopmark("trust", "init", "--roots", tmp_path / "1.note", "--trust", tmp_path / "t").returncode == 0
+    store = tmp_path / "t"
+    run = chopmark("verify", trust[1], "--trust", store, "--at", AT, "--lang", "en")
+    assert run.returncode == 2
+    assert "holds no bundle of the region CN-GD" in run.stdout.splitlines()[1]

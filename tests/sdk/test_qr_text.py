@@ -10,9 +10,12 @@ from chopmark import base45, qr_text
 from chopmark.cbor import encode as encode_cbor
 from chopmark.errors import FormatError, LimitError, StorageError, UnsupportedError
 from chopmark.limits import LIMITS
+from chopmark.presentation import present
 from chopmark.qr_text import DICTIONARY, DICTIONARY_ID, PREFIX, decode, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from specs.vectors.sample_world import NOW, make_world
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 SAMPLE = encode_cbor(
@@ -235,3 +238,11 @@ def test_any_stream_behind_the_right_header_is_refused_or_read(body: bytes) -> N
     except FormatError:
         return
     assert body[-4:] == zlib.adler32(data).to_bytes(4, "big")
+
+
+def test_credentials_presentations_and_challenges_give_their_own_text() -> None:
+    world = make_world()
+    credential = world.issue(world.claims("constructor"))
+    presentation = present(credential, world.holder, at=NOW, challenge=None, disclose=())
+    assert qr_text.decode(credential.text()) == credential.encode()
+    assert qr_text.decode(presentation.text()) == presentation.encode()

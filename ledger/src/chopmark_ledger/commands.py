@@ -27,6 +27,8 @@ def fsck(
 ) -> None:
     """Check every file of a log, ours or anybody's, against its signed checkpoint.
 
+    The log's own signature is checked; whether enough witnesses cosigned is for a policy to say, and not asked here.
+
     Prints the size and the root hash. Exits 0 if everything is as it must be, 1 if not, naming each damage.
     """
     from chopmark.cli.plain_text import plain  # noqa: PLC0415

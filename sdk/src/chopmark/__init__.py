@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey, Signer
     from chopmark.landmark import LandmarkFile, LandmarkProof
+    from chopmark.licence_type import LocalisedText
     from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
     from chopmark.presentation import Presentation, present
     from chopmark.replay_cache import ReplayCache
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from chopmark.tlog_proof import TlogProof
     from chopmark.trust_bundle import TrustBundle
     from chopmark.trust_store import TrustStore
-    from chopmark.verdict import Check, Outcome, Remark, Result, Verdict
+    from chopmark.verdict import Check, Outcome, Remark, Result, ShownField, Verdict
     from chopmark.verification_record import VerificationRecord, create_record, verify_record
     from chopmark.verifier import VerificationPolicy, Verifier
 
@@ -77,6 +78,7 @@ _MODULE_OF = {
             "UnsupportedError",
         ),
         "keys": ("Algorithm", "Ed25519Signer", "Es256Signer", "MlDsa44Signer", "PublicKey", "Signer"),
+        "licence_type": ("LocalisedText",),
         "landmark": ("LandmarkFile", "LandmarkProof"),
         "note": ("Note", "NoteSigner", "NoteVerifier", "sign_note"),
         "presentation": ("Presentation", "present"),
@@ -87,7 +89,7 @@ _MODULE_OF = {
         "tlog_proof": ("TlogProof",),
         "trust_bundle": ("TrustBundle",),
         "trust_store": ("TrustStore",),
-        "verdict": ("Check", "Outcome", "Remark", "Result", "Verdict"),
+        "verdict": ("Check", "Outcome", "Remark", "Result", "ShownField", "Verdict"),
         "verification_record": ("VerificationRecord", "create_record", "verify_record"),
         "verifier": ("VerificationPolicy", "Verifier"),
     }.items()
@@ -111,6 +113,7 @@ __all__ = [
     "LandmarkFile",
     "LandmarkProof",
     "LimitError",
+    "LocalisedText",
     "MissingExtraError",
     "MlDsa44Signer",
     "Note",
@@ -126,6 +129,7 @@ __all__ = [
     "Result",
     "RollbackError",
     "Roots",
+    "ShownField",
     "SignatureError",
     "Signer",
     "StatusList",

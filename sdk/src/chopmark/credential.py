@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from chopmark import cbor, cose
+from chopmark import cbor, cose, qr_text
 from chopmark.cbor import REDACTED, Key, Value
 from chopmark.claims import (
     FIELDS,
@@ -121,6 +121,10 @@ class Credential:
     def encode(self) -> bytes:
         """The credential as CBOR."""
         return self.sign1.encode()
+
+    def text(self) -> str:
+        """The text of its QR code, `EL1:…`; there is room for a landmark proof, and none for a tlog-proof."""
+        return qr_text.encode(self.encode())
 
     @property
     def kid(self) -> bytes:

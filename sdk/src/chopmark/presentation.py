@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from chopmark import cbor, cose
+from chopmark import cbor, cose, qr_text
 from chopmark.cbor import Key, Value
 from chopmark.challenge import Challenge
 from chopmark.claims import AUD, CNONCE, EARLIEST, IAT, LATEST, is_issuer
@@ -109,6 +109,10 @@ class Presentation:
     def encode(self) -> bytes:
         """The presentation as CBOR."""
         return self.sign1.encode()
+
+    def text(self) -> str:
+        """The text of its QR code, `EL1:…`."""
+        return qr_text.encode(self.encode())
 
     def verify_binding(self) -> None:
         """Check that the key in the credential signed this token.

@@ -72,7 +72,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "meant_for_another": ("此码是出示给另一查验者的", "this code was made for another inspector"),
     # 3 issuer key
     "key_known": ("发证机关密钥在信任清单中", "the issuer's key is in the trust bundle"),
-    "region_unknown": ("信任库中没有地区 {region}", "the trust store holds no bundle of the region {region}"),
+    "region_unknown": (
+        "信任库中没有地区 {region}，请更新信任库",
+        "the trust store holds no bundle of the region {region}; bring it up to date",
+    ),
     "peer_closed": ("与地区 {region} 的互认不在有效期内", "the peering with the region {region} is not in force"),
     "issuer_unknown": ("信任清单中没有此发证机关 {issuer}", "no such issuer in the trust bundle: {issuer}"),
     "key_unknown": ("信任清单中没有此密钥 {kid}", "no such key of this issuer in the trust bundle: {kid}"),
@@ -131,8 +134,8 @@ REASONS: dict[str, tuple[str, str]] = {
         "signed more than 24 h from the time it was witnessed",
     ),
     "bundle_past_hard_stop": (
-        "地区 {region} 的信任清单已超过 30 天未更新",
-        "the trust bundle of {region} is more than 30 days old",
+        "地区 {region} 的信任清单已超过 30 天未更新，请更新信任库",
+        "the trust bundle of {region} is more than 30 days old; bring the trust store up to date",
     ),
     # 8 validity
     "within_validity": ("在有效期内", "within its validity period"),
@@ -151,8 +154,8 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "status_list_absent": ("信任库中没有其状态名单，请更新", "its status list is not in the trust store; refresh it"),
     "status_list_too_old": (
-        "状态名单已超过 {limit} 未更新，不能据以判断",
-        "the status list is older than {limit}, too old to judge by",
+        "状态名单已超过 {limit}未更新，不能据以判断：请更新信任库",
+        "the status list is older than {limit}, too old to judge by; bring the trust store up to date",
     ),
     "status_list_too_new": ("状态名单不覆盖所问时间", "the status list does not cover the time asked for"),
     "status_index_outside": ("状态序号超出名单", "its status index lies outside the list"),

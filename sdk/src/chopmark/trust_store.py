@@ -72,7 +72,11 @@ class TrustStore:
         """
         path = Path(folder)
         if read_file(path / _MEMORY, max_size=LIMITS.trust_file_size) is not None:
-            raise StorageError("there is a trust store already", where=str(path), remedy="open it, or remove it")
+            raise StorageError(
+                "there is a trust store already",
+                where=str(path),
+                remedy="bring it up to date (`chopmark trust update`), or remove it",
+            )
         store = cls(path, roots)
         store._remember()
         return store

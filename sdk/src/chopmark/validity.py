@@ -38,17 +38,17 @@ def check_validity(claims: Claims, licence_type: LicenceType | None, *, at: int,
     if claims.issued_at > at + FUTURE_TOLERANCE:
         return Check(8, _FAIL, "signed_in_future")
     if claims.not_before is not None and at < claims.not_before:
-        return Check(8, _FAIL, "not_yet_valid", {"date": _day(claims.not_before, licence_type)})
+        return Check(8, _FAIL, "not_yet_valid", {"date": calendar_day(claims.not_before, licence_type)})
     # The draft wants a token dated before the end of its credential; where a holder's clock runs ahead, it expired.
     if claims.expires is not None and max(at, at if presented is None else presented) >= claims.expires:
-        return Check(8, _FAIL, "expired", {"date": _day(claims.expires - 1, licence_type)})
+        return Check(8, _FAIL, "expired", {"date": calendar_day(claims.expires - 1, licence_type)})
     usage = claims.usage
     if usage is not None and usage.until is not None and at >= usage.until:
-        return Check(8, _FAIL, "usage_expired", {"date": _day(usage.until - 1, licence_type)})
+        return Check(8, _FAIL, "usage_expired", {"date": calendar_day(usage.until - 1, licence_type)})
     return _NO_END if claims.expires is None else _WITHIN_VALIDITY
 
 
-def _day(seconds: int, licence_type: LicenceType | None) -> str:
+def calendar_day(seconds: int, licence_type: LicenceType | None) -> str:
     """The calendar day of a moment in the zone of the licence type; in UTC where the zone is not known here."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only a refusal needs it
 

@@ -111,10 +111,10 @@ class Verdict:
 
     @property
     def deciding(self) -> Check:
-        """The check that decided: the first FAIL, else the first UNKNOWN, else the last."""
+        """The check that decided: the first FAIL, else the first UNKNOWN that says why, else the last."""
         for wanted in (Result.FAIL, Result.UNKNOWN):
             for check in self.checks:
-                if check.result is wanted:
+                if check.result is wanted and check.reason != "not_reached":
                     return check
         return self.checks[-1]
 

@@ -228,6 +228,8 @@ class Verifier:
         if credential.kind is Kind.BEARER:
             if inspection.challenge is not None or self.policy.require_challenge:
                 return Check(2, _FAIL, "challenge_not_answered")
+            if inspection.bundle is None:
+                return _NOT_REACHED[2]
             if licence_type is None:
                 return Check(2, _UNKNOWN, "type_unknown", {"type": credential.claims.licence_type})
             if licence_type.holder == "bearer":

@@ -21,6 +21,7 @@ from chopmark.cli.plain_text import plain, plain_json
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark.reasons import Language, duration
 from chopmark.strict import decimal, time_decode, time_encode
+from chopmark.validity import calendar_day
 from chopmark.verdict import Outcome, Result, Verdict
 from chopmark.verifier import Verifier
 
@@ -36,6 +37,10 @@ _EXIT = {
     Outcome.INDETERMINATE: ExitCode.INDETERMINATE,
 }
 _SEVERITY = (ExitCode.VALID, ExitCode.INDETERMINATE, ExitCode.INVALID, ExitCode.COULD_NOT_TRY)
+
+
+_COSE_SIGN1 = b"\xd2"
+"""CBOR tag 18: how a credential or presentation in a file begins."""
 
 
 def verify(
@@ -66,11 +71,11 @@ def verify(
     for argument in inputs:
         try:
             given = read_input(argument)
+            verdict = _verdict(verifier, given, moment, asked)
         except ChopmarkError as error:
             errors.print(plain(f"chopmark: {error}"), style="red", markup=False, soft_wrap=True)
             worst = ExitCode.COULD_NOT_TRY
             continue
-        verdict = _verdict(verifier, given, moment, asked)
         worst = max(worst, _EXIT[verdict.outcome], key=_SEVERITY.index)
         if as_json:
             typer.echo(plain_json({"input": given.name, **verdict.to_json()}))
@@ -110,6 +115,12 @@ def _read_challenge(argument: str) -> str:
 def _verdict(verifier: Verifier, given: Input, at: int | None, challenge: str | None) -> Verdict:
     if given.text is not None:
         return verifier.verify(given.text, at=at, challenge=challenge)
+    if not given.data.startswith(_COSE_SIGN1):
+        raise FormatError(
+            "neither a licence code nor a picture of one",
+            where=given.name,
+            remedy="Give a PNG or JPEG picture, or a file that holds the text of a code (EL1:…)",
+        )
     return verifier.verify_bytes(given.data, at=at, challenge=challenge)
 
 
@@ -151,6 +162,10 @@ def _facts(verdict: Verdict, language: Language) -> Table:
         )
     number = verdict.licence_number()
     _add_fact(table, "证照编号" if chinese else "number", number or ("未披露" if chinese else "not disclosed"))
+    ends = credential.claims.expires
+    no_end = "长期" if chinese else "no end"
+    last_day = no_end if ends is None else calendar_day(ends - 1, verdict.licence_type)
+    table.add_row("有效期至" if chinese else "valid until", last_day)
     for shown in verdict.fields():
         label = shown.label
         _add_fact(table, label.zh_hans if chinese else label.en, readable(shown.value, shown.kind))
