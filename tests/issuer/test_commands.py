@@ -86,6 +86,27 @@ def test_a_licence_lives_from_issue_to_closing(run: Run, tmp_path: Path) -> None
     assert "can not be revoked" in run("revoke", "7", exit_code=1).output
 
 
+def test_only_publishing_needs_the_passphrase_of_the_witnesses(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, data = tmp_path / "witness-passphrase", str(tmp_path / "apart")
+    other.write_text("battery staple\n")
+    monkeypatch.setenv("CHOPMARK_DATA", data)
+    folder = str(tmp_path / "other-witness")
+    words = ["init", folder, "--name", "us-ny.example/witness", "--passphrase-file", str(other)]
+    assert CliRunner().invoke(witness, words).exit_code == 0
+    names = ("--name-zh", "示例", "--name-en", "Sample")
+    run("init", data, "--region", "US-IL", *names, "--witness", folder)
+    run("add-department", DEPARTMENT, *names)
+    run("add-type", str(EXAMPLES / "chicago" / "business-licence.type.json"))
+    run("grant", DEPARTMENT, TYPE)
+    run(*ISSUE)
+    assert "--witness-passphrase-file" in run("publish", exit_code=3).output
+    run("publish", "--witness-passphrase-file", str(other))
+    run("qr", "7", str(tmp_path / "7.png"))
+    run("credential", "7", str(tmp_path / "7.credential"))
+
+
 def test_a_file_is_imported_and_refused_rows_are_listed(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "licences.csv"
     file.write_text(HEADER + ROW + ROW.replace("7-2026", "8-2026").replace(",7,", ",8,").replace("AAI", "WHAT"))

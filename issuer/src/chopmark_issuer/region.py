@@ -33,7 +33,6 @@ from chopmark_ledger.client import (
     create_ledger,
     log_vkey,
     open_ledger,
-    open_witness,
     witness_vkey,
 )
 from sqlalchemy import Connection, insert, select
@@ -52,6 +51,7 @@ from chopmark_issuer.records import StoredCredential
 from chopmark_issuer.registry import Registry
 from chopmark_issuer.root_keys import begin_epoch
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.witnesses import FolderWitness
 
 KEY_LIFETIME = 3 * 366 * 86_400
 """Seconds that a department's key may sign, unless another end is named."""
@@ -232,20 +232,20 @@ class Region:
 
     @property
     def ledger(self) -> LocalLedger:
-        """The region's log, locked for this process from the first use on.
+        """The region's log, locked for this process from the first use on; witnesses are opened when they cosign.
 
         Raises:
             FolderLockedError: another process has it open.
-            LedgerError, KeyMaterialError, StorageError: it, or a witness, cannot be opened.
+            LedgerError, KeyMaterialError, StorageError: it cannot be opened.
         """
         if self._ledger is None:
             with self.database.reading() as connection:
                 log_key = keys.key_in_use(connection, owner=self.region, use=InventoryUse.LOG, at=self.clock())
-                folders = [Path(row.folder) for row in connection.execute(select(WITNESS).order_by(WITNESS.c.vkey))]
+                rows = connection.execute(select(WITNESS).order_by(WITNESS.c.vkey)).all()
             witnesses = self._witnesses
             if witnesses is None:
                 passphrase = self.settings.witness_passphrase or self.settings.passphrase
-                witnesses = [open_witness(folder, passphrase, clock=self.clock) for folder in folders]
+                witnesses = [FolderWitness(Path(row.folder), row.vkey, passphrase, clock=self.clock) for row in rows]
             self._ledger = open_ledger(
                 self.settings.log,
                 key=self.keys.signer(log_key.kid),
