@@ -9,12 +9,13 @@ import typer
 import zxingcpp
 from chopmark import cbor, cose, qr_text
 from chopmark.challenge import create_challenge
-from chopmark.cli.inputs import Input
+from chopmark.cli.inputs import Input, read_input
 from chopmark.cli.inspect import inspect, render
 from chopmark.cli.labels import KINDS, LABELS, VALUES
 from chopmark.cli.recognise import recognise
 from chopmark.cosignature import Cosigner
 from chopmark.credential import Credential, Usage
+from chopmark.entries import TrustStatementEntry
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark.key_file import ScryptCost, encrypt_key
 from chopmark.keys import Ed25519Signer
@@ -387,3 +388,10 @@ def test_any_bytes_are_recognised_or_refused_by_name(data: bytes) -> None:
         recognise(Input("x", None, data))
     except ChopmarkError as error:
         assert error.what  # noqa: PT017 - whatever is refused says why
+
+
+def test_a_bundle_of_entries_that_holds_notes_is_a_bundle(tmp_path: Path) -> None:
+    note = sign_note("statement\n", [NoteSigner("cn-gd.example/root/a", Ed25519Signer.generate())]).encode()
+    (tmp_path / "bundle").write_bytes(encode_entry_bundle([TrustStatementEntry(note).encode()] * 2))
+    found = recognise(read_input(str(tmp_path / "bundle")))
+    assert (found.kind, found.content["size"]) == ("entry-bundle", 2)

@@ -47,8 +47,8 @@ _POLICY: Final = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:log|witness|group|quorum)[ 
 
 READS: Final = (
     "It reads codes (EL1:, EC1:) and pictures of them, credentials, presentations, status lists, signed notes, "
-    "tlog-proofs, policies, landmark files, log entries, verification records, key files, licence numbers, "
-    "organisation codes and vkeys"
+    "tlog-proofs, policies, landmark files, log entries and bundles of them, verification records, key files, "
+    "licence numbers, organisation codes and vkeys"
 )
 
 
@@ -82,14 +82,15 @@ def recognise_bytes(data: bytes) -> Recognised:
         return Recognised("landmark-file", describe.landmark_file(LandmarkFile.parse(data)))
     if data.startswith(_TLOG_PROOF):
         return Recognised("tlog-proof", describe.tlog_proof(TlogProof.parse(data)))
+    # Before notes: trust statements in a bundle of entries are notes themselves.
+    entries = _entry_bundle(data)
+    if entries is not None:
+        return entries
     if _SIGNATURE_LINES in data:
         return Recognised(*describe.note(Note.parse(data)))
     text = decoded_text(data)
     if text is not None and "\0" not in text:
         return recognise_text(text)
-    entries = _entry_bundle(data)
-    if entries is not None:
-        return entries
     raise FormatError(f"{len(data)} bytes that are nothing of ours, {_beginning(data)}", remedy=READS)
 
 
