@@ -247,6 +247,49 @@ def test_refused_rows_can_be_corrected_and_fed_again(office: Any, run: Run, tmp_
     assert list((tmp_path / "imports").glob(".staging*")) == []
 
 
+@pytest.mark.parametrize(
+    ("encoding", "codec", "name"),
+    [
+        ("gb18030", "gb18030", "示例餐饮有限公司"),
+        ("windows-1252", "cp1252", "Sample Café €"),
+        ("utf-8", "utf-8-sig", "示例餐饮有限公司"),
+        ("utf-8", "utf-8", "示例\r餐饮"),
+    ],
+)
+def test_refused_rows_are_in_the_encoding_that_their_mapping_reads(
+    office: Any, tmp_path: Path, encoding: str, codec: str, name: str
+) -> None:
+    path, row = tmp_path / "licences.csv", changed(FIRST, state="?", name="Sample", remark=name)
+    with path.open("w", encoding=codec, newline="") as file:
+        csv.writer(file, lineterminator="\r\n").writerows([HEADER, row])
+    importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+    words = {"type_id": office.permit_type, "mapping_data": json.dumps(MAPPING | {"encoding": encoding}).encode()}
+    refused = importer.run(office.actor(), path, **words).refused_file
+    assert refused is not None
+    data = refused.read_bytes()
+    assert data[:3] == (b"\xef\xbb\xbf" if codec == "utf-8-sig" else b"row")
+    assert name.encode(encoding) in data
+    path.write_bytes(data.replace(b",?,", b",ok,"))
+    assert counts(importer.run(office.actor(), path, **words)) == (1, 0, 0, 0)
+
+
+def test_a_reason_that_the_encoding_of_the_file_does_not_have_is_escaped(
+    office: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **named: Any) -> None:
+        raise FieldError("no 示例")
+
+    monkeypatch.setattr(importing, "write_plans", failing)
+    path = tmp_path / "licences.csv"
+    with path.open("w", encoding="cp1252", newline="") as file:
+        csv.writer(file).writerows([HEADER, changed(FIRST, name="Café")])
+    importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
+    mapping = json.dumps(MAPPING | {"encoding": "windows-1252"}).encode()
+    report = importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=mapping)
+    assert report.refused_file is not None
+    assert r"no \u793a\u4f8b" in report.refused_file.read_text("cp1252")
+
+
 def test_an_interrupted_import_goes_on_where_it_was(
     office: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ _CODECS: Final = {"utf-8": "utf-8-sig", "gb18030": "gb18030", "windows-1252": "c
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file that was looked through: its header, how many rows follow it, and its SHA-256."""
+    """A file that was looked through: its header, how many rows follow it, its SHA-256, and whether UTF-8 is marked."""
 
     path: Path
     encoding: str
@@ -35,6 +35,12 @@ class CsvFile:
     header: tuple[str, ...]
     rows: int
     digest: bytes
+    marked: bool
+
+    @property
+    def codec(self) -> str:
+        """Python's name for how it was written, byte order mark included: what writes a file just like it."""
+        return "utf-8" if self.encoding == "utf-8" and not self.marked else _CODECS[self.encoding]
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """The rows, each with its number.
@@ -66,7 +72,7 @@ def open_csv(path: Path, *, encoding: str, delimiter: str, required: Sequence[st
         ImportFileError: the file is not one of that form; the place is named.
         StorageError: it cannot be read.
     """
-    digest = _check_bytes(path, encoding)
+    digest, marked = _check_bytes(path, encoding)
     records = _records(path, encoding, delimiter)
     header = next(records, (1, []))[1]
     _check_header(path, header, required)
@@ -81,7 +87,7 @@ def open_csv(path: Path, *, encoding: str, delimiter: str, required: Sequence[st
                 remedy="Correct the row: a delimiter or quote may be missing or stray",
             )
         rows += 1
-    return CsvFile(path, encoding, delimiter, tuple(header), rows, digest)
+    return CsvFile(path, encoding, delimiter, tuple(header), rows, digest, marked)
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) -> None:
@@ -100,15 +106,17 @@ def _check_header(path: Path, header: Sequence[str], required: Sequence[str]) ->
         )
 
 
-def _check_bytes(path: Path, encoding: str) -> bytes:
-    """Look for NUL bytes and for what the encoding does not allow; answers the SHA-256."""
+def _check_bytes(path: Path, encoding: str) -> tuple[bytes, bool]:
+    """Look for NUL bytes and for what the encoding does not allow; answers the SHA-256, and if UTF-8 is marked."""
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder(_CODECS[encoding])("strict")
     offset = 0
+    marked = False
     try:
         with path.open("rb") as file:
             while True:
                 chunk = file.read(_CHUNK)
+                marked = marked or (offset == 0 and chunk.startswith(codecs.BOM_UTF8))
                 digest.update(chunk)
                 if b"\0" in chunk:
                     raise ImportFileError(
@@ -124,7 +132,7 @@ def _check_bytes(path: Path, encoding: str) -> bytes:
                         remedy=_ENCODING_REMEDY,
                     ) from error
                 if not chunk:
-                    return digest.digest()
+                    return digest.digest(), marked
                 offset += len(chunk)
     except OSError as error:
         raise StorageError(f"the file cannot be read: {error.strerror}", where=str(path)) from error

@@ -21,7 +21,7 @@ from chopmark.licence_type import HolderBinding
 from sqlalchemy import insert, update
 
 from chopmark_issuer.catalogue import type_in_use
-from chopmark_issuer.csv_file import open_csv
+from chopmark_issuer.csv_file import CsvFile, open_csv
 from chopmark_issuer.database import Database
 from chopmark_issuer.departments import Actor, check_authority
 from chopmark_issuer.errors import FieldError, RefusedError
@@ -120,7 +120,7 @@ class Importer:
             for staged in staging.fill():
                 progress("reading", staged, file.rows)
             refused_path = self._folder / f"{path.stem}.refused-{run_id}.csv"
-            with _RefusedFile(refused_path, file.header, mapping.delimiter, staging) as refused_file:
+            with _RefusedFile(refused_path, file, staging) as refused_file:
                 for chunk in _chunks(staging.licences()):
                     for plan in self._write(actor, mapping, chunk):
                         _count(report, plan)
@@ -225,14 +225,18 @@ def _chunks(licences: Iterable[Licence]) -> Iterator[list[Licence]]:
 
 
 class _RefusedFile:
-    """The file of refused rows: begun with the first, readable by its owner only, there once the import has ended."""
+    """The file of refused rows: begun with the first, readable by its owner only, there once the import has ended.
 
-    def __init__(self, path: Path, header: Sequence[str], delimiter: str, staging: Staging) -> None:
+    Encoding and delimiter are those of the imported file, so that the same mapping reads it.
+    """
+
+    def __init__(self, path: Path, imported: CsvFile, staging: Staging) -> None:
         self.written: Path | None = None
         self._path = path
-        self._header = header
-        self._kept = [place for place, column in enumerate(header) if column not in _REASONS]
-        self._delimiter = delimiter
+        self._header = imported.header
+        self._kept = [place for place, column in enumerate(imported.header) if column not in _REASONS]
+        self._delimiter = imported.delimiter
+        self._codec = imported.codec
         self._staging = staging
         self._file: TextIO | None = None
 
@@ -252,18 +256,23 @@ class _RefusedFile:
         try:
             if self._file is None:
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                self._file = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+                self._file = os.fdopen(descriptor, "w", encoding=self._codec, newline="")
                 self.written = self._path
                 self._rows(self._file).writerow([*(self._header[place] for place in self._kept), *_REASONS])
             rows = self._rows(self._file)
             for refusal in refusals:
                 record = self._staging.record(refusal.number)
                 kept = (record[place] for place in self._kept)
-                rows.writerow([*kept, refusal.number, refusal.column, refusal.reason])
+                rows.writerow([*kept, refusal.number, self._encodable(refusal.column), self._encodable(refusal.reason)])
         except OSError as error:
             raise StorageError(
                 f"the file of refused rows cannot be written: {error.strerror}", where=str(self._path)
             ) from error
 
+    def _encodable(self, text: str) -> str:
+        """A text of ours in characters that the encoding has; what came from the file needs no such care."""
+        return text.encode(self._codec, "backslashreplace").decode(self._codec)
+
     def _rows(self, file: TextIO) -> Any:
-        return csv.writer(file, delimiter=self._delimiter, lineterminator="\n")
+        # the writer quotes a value for the line ends named here: a lone CR must not end its row either
+        return csv.writer(file, delimiter=self._delimiter, lineterminator="\r\n")
