@@ -120,6 +120,29 @@ def test_a_file_is_imported_and_refused_rows_are_listed(run: Run, tmp_path: Path
     assert "the header lacks" in run(*words, exit_code=1).output
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u3000", "\udcff", "a\x1b[2J", "x" * 201])
+@pytest.mark.parametrize("option", ["--name-zh", "--name-en"])
+def test_a_name_that_no_bundle_can_state_is_refused_with_its_option(tmp_path: Path, option: str, blank: str) -> None:
+    names = {"--name-zh": "示例", "--name-en": "Sample"} | {option: blank}
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    words = ["init", str(tmp_path / "data"), "--region", "US-IL", "--witness", str(tmp_path / "witness")]
+    words += ["--passphrase-file", str(tmp_path / "passphrase")]
+    result = CliRunner().invoke(issuer, [*words, *(word for pair in names.items() for word in pair)])
+    assert (result.exit_code, option in result.output) == (1, True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_department_or_type_with_a_blank_name_is_refused_and_publishing_goes_on(run: Run, tmp_path: Path) -> None:
+    refused = run("add-department", "US-IL/OTHER", "--name-zh", " ", "--name-en", "Other", exit_code=1)
+    assert "--name-zh" in refused.output
+    definition = json.loads((EXAMPLES / "chicago" / "business-licence.type.json").read_text("utf-8"))
+    definition |= {"id": "US-IL/other"}
+    definition["fields"][0]["label"]["en"] = " "
+    (tmp_path / "type.json").write_text(json.dumps(definition))
+    assert "blank" in run("add-type", str(tmp_path / "type.json"), exit_code=1).output
+    run("publish")
+
+
 @pytest.mark.parametrize(
     ("words", "exit_code", "text"),
     [

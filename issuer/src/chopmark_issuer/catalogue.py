@@ -172,7 +172,7 @@ def add_type(connection: Connection, entry: CatalogueType, *, region: str, at: i
     """Take a type into the catalogue; the same again changes nothing.
 
     Raises:
-        CatalogueError: it belongs to another region, or skips a schema version.
+        CatalogueError: it belongs to another region, skips a schema version, or has a blank name or label.
         ConflictError: that schema version is there already, and says something else.
     """
     licence_type = entry.type
@@ -193,6 +193,13 @@ def add_type(connection: Connection, entry: CatalogueType, *, region: str, at: i
                 remedy=f"A change is a new schema version: {licence_type.schema + 1}",
             )
         return
+    labels = [
+        ("name", licence_type.name),
+        *((f"label of the field {item.name}", item.label) for item in licence_type.fields),
+    ]
+    for place, text in labels:
+        if not text.zh_hans.strip() or not text.en.strip():
+            raise CatalogueError("it is blank in one of the languages", where=place, remedy="Inspectors read both")
     newest = connection.execute(
         select(func.max(LICENCE_TYPE.c.schema_version)).where(LICENCE_TYPE.c.type_id == licence_type.id)
     ).scalar()

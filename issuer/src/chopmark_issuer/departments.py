@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from chopmark_issuer.catalogue import type_in_use
 from chopmark_issuer.errors import AuthorityError, ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.models import DEPARTMENT, DEPARTMENT_STATE, GRANT
+from chopmark_issuer.names import check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,12 @@ def add_department(connection: Connection, identifier: str, name: LocalisedText,
     """Enrol a department, active from now on.
 
     Raises:
-        RefusedError: its id is not `<region>/<organisation code>` of this region.
+        RefusedError: its id is not `<region>/<organisation code>` of this region, or a name is blank.
         ConflictError: it is enrolled already.
     """
     if ISSUER.fullmatch(identifier) is None or region_of(identifier) != region:
         raise RefusedError(f"{identifier[:80]!r} is not of the form {region}/<organisation code>", where="department")
+    check_names(name)
     if connection.execute(select(DEPARTMENT.c.id).where(DEPARTMENT.c.id == identifier)).first() is not None:
         raise ConflictError(f"the department {identifier} is enrolled already", where="department")
     connection.execute(

@@ -44,6 +44,7 @@ from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.keys import InventoryKey, InventoryUse, KeyFolder
 from chopmark_issuer.models import REGION, WITNESS
+from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
 from chopmark_issuer.policies import log_policy
 from chopmark_issuer.publishing import Published, publish
@@ -129,11 +130,12 @@ class Region:
 
         Raises:
             ConflictError: there is a region already.
-            RefusedError: a code that is none, or witnesses that make no quorum.
+            RefusedError: a code that is none, a blank name, or witnesses that make no quorum.
             StorageError: the folder cannot be written.
         """
         if REGION_FORM.fullmatch(plan.region) is None:
             raise RefusedError(f"{plan.region[:40]!r} is not a code such as CN-GD or US-IL", where="region")
+        check_names(plan.name)
         at = clock()
         host = plan.host or f"{plan.region.lower()}.example"
         origin = f"{host}/log/{datetime.fromtimestamp(at, UTC).year}"
@@ -269,7 +271,7 @@ class Region:
         """Enrol a department with a key for credentials, one for status lists and one for its inspectors.
 
         Raises:
-            RefusedError: its id is not `<region>/<organisation code>` of this region.
+            RefusedError: its id is not `<region>/<organisation code>` of this region, or a name is blank.
             ConflictError: it is enrolled already.
         """
         at = self.clock()
