@@ -120,6 +120,16 @@ def test_a_file_is_imported_and_refused_rows_are_listed(run: Run, tmp_path: Path
     assert "the header lacks" in run(*words, exit_code=1).output
 
 
+def test_a_department_is_not_given_keys_under_a_mistyped_passphrase(run: Run, tmp_path: Path) -> None:
+    before = sorted((tmp_path / "data" / "keys").iterdir())
+    (tmp_path / "typo").write_text("correct hrose\n")
+    words = ("add-department", "US-IL/OTHER", "--name-zh", "示例", "--name-en", "Sample")
+    output = run(*words, "--passphrase-file", str(tmp_path / "typo"), exit_code=3).output
+    assert "the passphrase is not that of the keys of US-IL" in output
+    assert sorted((tmp_path / "data" / "keys").iterdir()) == before
+    run(*words)
+
+
 @pytest.mark.parametrize("blank", ["", " ", "\u3000", "\udcff", "a\x1b[2J", "x" * 201])
 @pytest.mark.parametrize("option", ["--name-zh", "--name-en"])
 def test_a_name_that_no_bundle_can_state_is_refused_with_its_option(tmp_path: Path, option: str, blank: str) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import stat
 from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -359,3 +361,22 @@ def test_a_policy_counts_operators_not_keys(tmp_path: Path) -> None:
         log_policy(own, vkeys, 4)
     with pytest.raises(RefusedError, match="needs witnesses"):
         log_policy(own, [], None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda region: region.add_department("CN-GD/11440000MB99990015", LocalisedText("示例局", "Sample office")),
+        lambda region: region.add_key("CN-GD/11440000MB2D0P8Q30", InventoryUse.STATUS),
+        lambda region: region.rotate_roots(),
+    ],
+)
+def test_no_key_is_made_under_a_mistyped_passphrase(world: Any, make: Callable[[Region], object]) -> None:
+    settings = world.guangdong.settings
+    before = sorted(settings.keys.iterdir())
+    with (
+        Region.open(replace(settings, passphrase=b"correct hrose"), clock=world.clock) as region,
+        pytest.raises(KeyMaterialError, match="no key was made"),
+    ):
+        make(region)
+    assert sorted(settings.keys.iterdir()) == before

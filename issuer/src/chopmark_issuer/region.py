@@ -20,7 +20,7 @@ from pathlib import Path
 
 from chopmark.bundle_entries import IssuerState
 from chopmark.credential import Credential
-from chopmark.errors import StorageError
+from chopmark.errors import KeyMaterialError, StorageError
 from chopmark.identifiers import REGION as REGION_FORM
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
 from chopmark.keys import Algorithm
@@ -273,7 +273,9 @@ class Region:
         Raises:
             RefusedError: its id is not `<region>/<organisation code>` of this region, or a name is blank.
             ConflictError: it is enrolled already.
+            KeyMaterialError: the passphrase is not that of the region's keys.
         """
+        self._check_passphrase()
         at = self.clock()
         with self.database.writing() as connection:
             departments.add_department(connection, identifier, name, region=self.region, at=at)
@@ -315,9 +317,11 @@ class Region:
         Raises:
             RefusedError: a use that is the region's.
             NotFoundError: no such department.
+            KeyMaterialError: the passphrase is not that of the region's keys.
         """
         if use in (InventoryUse.ROOT, InventoryUse.LOG):
             raise RefusedError(f"a {use.value} key belongs to the region", where="use")
+        self._check_passphrase()
         with self.database.writing() as connection:
             departments.authorise(connection, department, at=self.clock())
             return self._add_key(connection, department, use, self.clock(), algorithm)
@@ -339,7 +343,13 @@ class Region:
             keys.revoke_key(connection, kid, Revocation(self.clock(), reason, trusted))
 
     def rotate_roots(self, *, count: int = 3, threshold: int = 2) -> None:
-        """Begin a new root epoch; see `root_keys.begin_epoch`. The next bundle is signed by it."""
+        """Begin a new root epoch; see `root_keys.begin_epoch`. The next bundle is signed by it.
+
+        Raises:
+            RefusedError: a threshold that the keys can not reach.
+            KeyMaterialError: the passphrase is not that of the region's keys.
+        """
+        self._check_passphrase()
         with self.database.writing() as connection:
             begin_epoch(
                 connection,
@@ -386,6 +396,19 @@ class Region:
         policies = (TlogPolicy.parse(self.policy),)
         own = WatchedLog(self.region, self.log_number, self.origin, self.ledger.public_folder, policies)
         return publish(self.database, self.keys, self.ledger, self.settings, own, at=self.clock())
+
+    def _check_passphrase(self) -> None:
+        """Open the log's key, so that no new key is ever encrypted under a mistyped passphrase."""
+        with self.database.reading() as connection:
+            log_key = keys.key_in_use(connection, owner=self.region, use=InventoryUse.LOG, at=self.clock())
+        try:
+            self.keys.signer(log_key.kid)
+        except KeyMaterialError as error:
+            raise KeyMaterialError(
+                f"the passphrase is not that of the keys of {self.region}; no key was made",
+                where=str(self.settings.keys),
+                remedy="Give the passphrase that the region was made with",
+            ) from error
 
     def _add_key(
         self,
