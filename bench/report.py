@@ -63,12 +63,13 @@ def add_timing(
     ratio: float | None = None,
     reach: str = "",
     reached: bool | None = None,
+    minimum: float | None = None,
 ) -> None:
-    """Append a row of times; `scale` turns seconds into `unit`."""
+    """Append a row of times; `scale` turns seconds into `unit`, `minimum` replaces that of the series."""
     table.add(
         what,
         f"{series.median * scale:.1f} {unit}",
-        f"{series.minimum * scale:.1f} {unit}",
+        f"{(series.minimum if minimum is None else minimum) * scale:.1f} {unit}",
         against,
         "" if ratio is None else f"{ratio:.2f} ×",
         reach,
