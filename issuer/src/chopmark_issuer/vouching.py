@@ -78,6 +78,13 @@ def _vouch_for(database: Database, folder: Path, log: WatchedLog) -> bool:
         return False
     found = recompute_landmarks(log.folder, origin=log.origin, policies=log.policies, vouched=known)
     if known is not None and found.records == known.records:
+        # What the log shows now bounds the times of its next records from below, though there are none yet.
+        with database.writing() as connection:
+            connection.execute(
+                update(LANDMARK_VOUCHING)
+                .where(LANDMARK_VOUCHING.c.origin == log.origin)
+                .values(checkpoint_size=found.checkpoint_size, witnessed_from=found.witnessed_from)
+            )
         return False
     write_file(_path(folder, log.region, log.number), found.data)
     with database.writing() as connection:

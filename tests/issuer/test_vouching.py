@@ -1,0 +1,26 @@
+"""What a region remembers of the landmark files it vouched for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chopmark_issuer.models import LANDMARK_VOUCHING
+from sqlalchemy import select
+
+
+def _bound(world: Any) -> tuple[int, int]:
+    query = select(LANDMARK_VOUCHING.c.checkpoint_size, LANDMARK_VOUCHING.c.witnessed_from)
+    with world.shanghai.database.reading() as connection:
+        row = connection.execute(query.where(LANDMARK_VOUCHING.c.region == "CN-GD")).one()
+    return row.checkpoint_size, row.witnessed_from
+
+
+def test_what_a_log_shows_bounds_its_next_landmarks_even_when_it_made_none(world: Any) -> None:
+    world.peer_and_publish()
+    size, witnessed = _bound(world)
+    world.clock.time += 2 * 86_400
+    assert world.guangdong.publish().bundle is not None  # a bundle and its statements end no landmark interval
+    world.shanghai.publish()
+    later_size, later_witnessed = _bound(world)
+    assert later_size > size
+    assert later_witnessed >= witnessed + 2 * 86_400 - 900
