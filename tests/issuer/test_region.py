@@ -380,3 +380,10 @@ def test_no_key_is_made_under_a_mistyped_passphrase(world: Any, make: Callable[[
     ):
         make(region)
     assert sorted(settings.keys.iterdir()) == before
+
+
+@pytest.mark.parametrize("code", ["11440000MB2D0P8Q3X", "11440000MB2", "1144000OMB2D0P8Q30"])
+def test_a_department_in_china_needs_a_right_organisation_code(world: Any, code: str) -> None:
+    with pytest.raises(RefusedError, match="organisation code") as caught:
+        world.guangdong.add_department(f"CN-GD/{code}", LocalisedText("示例局", "Sample office"))
+    assert caught.value.where == "department"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chopmark import organisation_code
 from chopmark.bundle_entries import Grant, Issuer, IssuerState, IssuerStatus
+from chopmark.errors import FormatError
 from chopmark.identifiers import ISSUER, region_of
 from chopmark.licence_type import LocalisedText
 from sqlalchemy import Connection, insert, select, update
@@ -38,6 +40,8 @@ def add_department(connection: Connection, identifier: str, name: LocalisedText,
     """
     if ISSUER.fullmatch(identifier) is None or region_of(identifier) != region:
         raise RefusedError(f"{identifier[:80]!r} is not of the form {region}/<organisation code>", where="department")
+    if region == "CN" or region.startswith("CN-"):
+        _check_organisation_code(identifier.partition("/")[2])
     check_names(name)
     if connection.execute(select(DEPARTMENT.c.id).where(DEPARTMENT.c.id == identifier)).first() is not None:
         raise ConflictError(f"the department {identifier} is enrolled already", where="department")
@@ -163,6 +167,18 @@ def all_departments(connection: Connection) -> list[Issuer]:
         Issuer(row.id, LocalisedText(row.name_zh_hans, row.name_en), tuple(_states(connection, row.id)), None)
         for row in rows
     ]
+
+
+def _check_organisation_code(code: str) -> None:
+    """The number of a licence names its issuer by this code (GB/T 36904), so it has to be right before the first."""
+    try:
+        organisation_code.validate(code)
+    except FormatError as error:
+        raise RefusedError(
+            f"{code[:40]!r} is not an organisation code of GB 32100: {error.what}",
+            where="department",
+            remedy="Compare it with the department's certificate, character by character",
+        ) from error
 
 
 def _states(connection: Connection, identifier: str) -> list[IssuerStatus]:
