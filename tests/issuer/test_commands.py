@@ -69,7 +69,7 @@ def test_a_licence_lives_from_issue_to_closing(run: Run, tmp_path: Path) -> None
     assert "7: version 1, 1 credential\n" in run(*ISSUE).output
     assert "not in the log" in run("qr", "7", str(tmp_path / "7.png"), exit_code=1).output
     assert "trust bundle 1 signed" in run("publish").output
-    assert "version" in run("qr", "7", str(tmp_path / "7.png")).output
+    assert "QR version " in run("qr", "7", str(tmp_path / "7.png")).output
     assert (tmp_path / "7.png").read_bytes().startswith(b"\x89PNG")
     run("credential", "7", str(tmp_path / "7.credential"))
     credential = Credential.parse((tmp_path / "7.credential").read_bytes())
@@ -191,10 +191,23 @@ def test_without_a_passphrase_or_a_region_nothing_is_tried(
     assert "no passphrase" in run("publish", exit_code=3).output
 
 
-def test_an_ended_grant_ends_issuing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grant_says_until_when_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     later = time.time() + 100
     monkeypatch.setattr(time, "time", lambda: later)
     run("grant", DEPARTMENT, TYPE, "--end")
+    output = run("grant", DEPARTMENT, TYPE, "--until", "2099-12-31").output
+    assert f"{DEPARTMENT} may issue {TYPE} until 2099-12-31" in output
+
+
+def test_a_number_that_is_left_out_is_asked_for_by_its_option(run: Run) -> None:
+    place = ISSUE.index("--number")
+    assert "Give --number" in run(*ISSUE[:place], *ISSUE[place + 2 :], exit_code=1).output
+
+
+def test_an_ended_grant_ends_issuing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert "may issue US-IL/business-licence no more" in run("grant", DEPARTMENT, TYPE, "--end").output
     assert "no departments hold a grant" in run(*ISSUE, exit_code=1).output
     assert "no grant" in run(*ISSUE, "--department", DEPARTMENT, exit_code=1).output
 

@@ -40,7 +40,9 @@ def first_number(
         if serial is not None:
             raise FieldError("licences of this type have no serial", where="serial", remedy="Give the number itself")
         if number is None:
-            raise FieldError("the department gives the number of such a licence", where="number")
+            raise FieldError(
+                "the department gives the number of such a licence", where="number", remedy="Give --number"
+            )
         name = number
     return identifier_and_number(licence_type, department, name)
 

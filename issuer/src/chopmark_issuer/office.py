@@ -79,6 +79,7 @@ class Office:
         with self._region() as region:
             if end:
                 region.end_grant(department, type_id)
+                self._say(f"{department} may issue {type_id} no more; publish to tell the inspectors")
                 return
             last = None
             if until is not None:
@@ -86,6 +87,8 @@ class Office:
                     zone = type_in_use(connection, type_id).zone
                 last = day_begins(read_day(until, where="until") + timedelta(days=1), zone)
             region.grant(department, type_id, valid_until=last)
+            end_of_it = "from now on" if until is None else f"until {until}"
+            self._say(f"{department} may issue {type_id} {end_of_it}; publish to tell the inspectors")
 
     def peer(self, other: Path, floor: Path | None) -> None:
         """Take another region as a peer."""
@@ -222,7 +225,7 @@ class Office:
             stored = _newest(region, number, type_id)
             picture = draw_credential(region.with_proofs(stored))
         _write(output, picture.png)
-        self._say(f"{output}: version {picture.version}, {len(picture.text)} characters")
+        self._say(f"{output}: QR version {picture.version}, {len(picture.text)} characters")
 
     def credential(self, number: str, type_id: str | None, output: Path) -> None:
         """Write a licence's credential for the holder's wallet."""
