@@ -17,9 +17,14 @@ def _bound(world: Any) -> tuple[int, int]:
 
 def test_what_a_log_shows_bounds_its_next_landmarks_even_when_it_made_none(world: Any) -> None:
     world.peer_and_publish()
+    world.clock.time += 2 * 86_400
+    world.guangdong.publish()
+    world.shanghai.publish()
     size, witnessed = _bound(world)
     world.clock.time += 2 * 86_400
-    assert world.guangdong.publish().bundle is not None  # a bundle and its statements end no landmark interval
+    landmarks = world.guangdong.ledger.landmark_file()
+    assert world.guangdong.publish().bundle is not None
+    assert world.guangdong.ledger.landmark_file() == landmarks  # bundles and vouchings end no interval
     world.shanghai.publish()
     later_size, later_witnessed = _bound(world)
     assert later_size > size
