@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from chopmark import base45, cose, qr_text
 from chopmark.cbor import Key, Value
-from chopmark.credential import issue_credential
+from chopmark.credential import Credential, issue_credential
 from chopmark.entries import CredentialEntry
 from chopmark.verdict import Verdict
 
 from specs.vectors.sample_world import FOOD_DEPARTMENT, NOW, TRANSPORT_DEPARTMENT
-from tests.sdk.attack_stage import DAY, LOGGED, Stage
+from tests.sdk.attack_stage import DAY, LOGGED, Stage, replaced
 from tests.sdk.cheats import FAIL, UNDATED, UNDECODED, UNKNOWN, UNREAD, caught
 
 # 0 decode
@@ -308,6 +308,16 @@ def a_restriction_is_no_text(stage: Stage) -> Verdict:
     return stage.look(stage.licence(fields=dict(stage.claims().fields) | {8: False}))
 
 
+@caught(5, FAIL, "field_of_wrong_kind")
+def a_list_holds_something_else_than_texts(stage: Stage) -> Verdict:
+    return stage.look(stage.licence(fields=dict(stage.claims().fields) | {6: ["热食类食品制售", 1]}))
+
+
+@caught(5, FAIL, "field_must_be_shown")
+def a_field_that_may_be_missing_is_disclosed_where_it_must_stand_in_clear(stage: Stage) -> Verdict:
+    return stage.look(stage.shown(with_an_optional_field_redacted(stage), disclose=(7,)))
+
+
 @caught(5, FAIL, "number_must_be_shown")
 def the_licence_number_is_hidden(stage: Stage) -> Verdict:
     claims = stage.claims("constructor", issued_at=LOGGED, not_before=LOGGED)
@@ -331,6 +341,15 @@ def a_schema_version_is_invented(stage: Stage) -> Verdict:
 )
 def a_type_is_invented_and_the_licence_dated_after_the_bundle(stage: Stage) -> Verdict:
     return stage.look(stage.licence(logged_at=NOW - 60, licence_type=stage.claims().licence_type.replace("@1", "@2")))
+
+
+def with_an_optional_field_redacted(stage: Stage) -> Credential:
+    """A licence whose field 7 its type always shows and does not require, behind a digest all the same."""
+    peer = stage.world.peer
+    fields = tuple(replace(field, required=field.required and field.id != 7) for field in peer.types[2].fields)
+    peer.types = replaced(peer.types, 2, fields=fields)
+    claims = stage.claims("constructor", issued_at=LOGGED, not_before=LOGGED)
+    return stage.world.logged(stage.world.issue(claims, selective=(2, 3, 4, 7)))[0]
 
 
 def stream_of(stage: Stage) -> bytes:

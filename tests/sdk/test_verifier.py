@@ -1,4 +1,4 @@
-"""The verifier: what passes, what a policy may ask, which time counts, and what a verdict tells."""
+"""The verifier: what passes, what a policy may ask, and which time counts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 from chopmark import qr_text
@@ -14,9 +15,7 @@ from chopmark.claims import EARLIEST, LATEST, StatusReference, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
 from chopmark.issuer_key import KeyUse, Revocation, RevocationReason
-from chopmark.reasons import duration
-from chopmark.trust_store import TrustStore
-from chopmark.verdict import Check, Outcome, Result, Verdict
+from chopmark.verdict import Outcome, Result, Verdict
 from chopmark.verifier import VerificationPolicy, Verifier
 
 from specs.vectors.sample_world import CREATED, FOOD_DEPARTMENT, NOW, TRANSPORT_DEPARTMENT
@@ -198,6 +197,10 @@ def test_a_fresh_unlogged_licence_is_provisional_where_the_policy_asks_for_that_
     assert not stage.look(stage.issue(issued_at=NOW - 600, not_before=None)).provisional
 
 
+def test_a_licence_signed_this_very_second_is_provisional(stage: Stage) -> None:
+    assert unlogged(stage, issued_at=NOW).provisional
+
+
 @pytest.mark.parametrize("issued_at", [NOW - DAY - 1, NOW + 1])
 def test_nothing_older_than_a_day_or_dated_ahead_is_provisional(stage: Stage, issued_at: int) -> None:
     assert not unlogged(stage, issued_at=issued_at).provisional
@@ -298,6 +301,8 @@ MIDNIGHT_IN_SHANGHAI = 1_795_276_800
 )
 def test_a_day_is_told_in_the_zone_of_the_licence_type(stage: Stage, claims: dict[str, Any], day: str) -> None:
     """Of an end, the last day that still counted; of a type that is not known, in UTC."""
+    if "Asia/Shanghai" not in available_timezones():
+        pytest.skip("this machine has no time zone database")
     check = stage.look(stage.licence(**claims)).checks[8]
     assert check.result is Result.FAIL
     assert check.details == {"date": day}
@@ -463,96 +468,3 @@ def test_the_home_bundle_ages_too(stage: Stage) -> None:
     verdict = stage.look(licence)
     assert reason(verdict, 7) == "bundle_past_hard_stop"
     assert verdict.checks[7].details == {"region": "CN-SH"}
-
-
-# What a verdict tells
-
-
-def test_a_verdict_has_no_truth_value(stage: Stage) -> None:
-    verdict = stage.look(stage.licence())
-    with pytest.raises(TypeError, match="no truth value"):
-        bool(verdict)
-    with pytest.raises(TypeError):
-        assert not verdict
-
-
-def test_a_verdict_as_json_holds_every_check_and_nothing_of_the_licence(stage: Stage) -> None:
-    licence = stage.licence("constructor")
-    verdict = stage.look(stage.shown(licence, disclose=(2, 3, 4)))
-    value = verdict.to_json()
-    text = json.dumps(value, ensure_ascii=False)
-    assert json.loads(text) == value
-    assert value["outcome"] == "VALID"
-    assert [check["number"] for check in value["checks"]] == list(range(10))
-    assert set(value["checks"][0]) == {"number", "name", "result", "reason", "message", "age"}
-    assert set(value["checks"][0]["message"]) == {"zh-Hans", "en"}
-    assert value["credential_digest"] == licence.digest.hex()
-    assert value["issuer"] == TRANSPORT_DEPARTMENT
-    for shown in verdict.shown.values():
-        for personal in shown if isinstance(shown, list) else [shown]:
-            assert personal in ("无", "一级") or str(personal) not in text
-    assert str(verdict.licence_number()) not in text
-
-
-def test_a_verdict_over_nothing_readable_is_json_too(stage: Stage) -> None:
-    for text in ("", "EL1:", "EL9:ABC", "\ud800", "EL1:\ud800", "x" * 100_000):
-        value = stage.look_at(text).to_json()
-        assert value["credential_digest"] is value["issuer"] is value["licence_type"] is None
-        json.dumps(value, ensure_ascii=False).encode()
-
-
-def test_fields_come_with_the_labels_of_the_bundle_in_its_order(stage: Stage) -> None:
-    verdict = stage.look(stage.shown(stage.licence("constructor"), disclose=(4,)))
-    assert [field.id for field in verdict.fields()] == [1, 4, 5, 6, 7, 8]
-    labels = {field.id: field.label for field in stage.world.peer.types[2].fields}
-    assert all(field.label == labels[field.id] for field in verdict.fields())
-
-
-def test_no_licence_number_is_told_whose_disclosure_does_not_match(stage: Stage) -> None:
-    licence = stage.licence("constructor")
-    assert stage.look(stage.shown(licence)).licence_number() == licence.claims.licence_number
-    other = stage.licence("constructor", index=1)
-    disclosures = replace(licence.sign1, unprotected={**licence.sign1.unprotected, 17: other.sign1.unprotected[17]})
-    verdict = stage.look(stage.token(disclosures))
-    assert reason(verdict, 5) == "disclosure_mismatch"
-    assert verdict.licence_number() is None
-    assert verdict.shown == {}
-
-
-def test_the_deciding_check_is_the_first_that_fails_else_the_first_unknown(stage: Stage) -> None:
-    licence = stage.licence()
-    unlogged_and_expired = stage.look(stage.issue(expires=NOW, issued_at=NOW - 600, not_before=None))
-    assert unlogged_and_expired.deciding.reason == "expired"
-    assert stage.look(stage.issue(issued_at=NOW - 600, not_before=None)).deciding.number == 6
-    assert stage.look(licence).deciding.number == 9
-
-
-def test_checks_are_named_in_both_languages() -> None:
-    assert [Check(number, Result.PASS, "parsed").name("zh") for number in (0, 9)] == ["解码", "状态"]
-    assert Check(7, Result.PASS, "authorised").name() == "authority"
-
-
-def test_bytes_are_verified_as_their_code_is(stage: Stage) -> None:
-    licence = stage.licence()
-    assert stage.verifier().verify_bytes(licence.encode()).checks == stage.look(licence).checks
-    assert stage.verifier().verify_bytes(b"").outcome is Outcome.INVALID
-
-
-def test_a_store_without_any_bundle_answers_that_it_knows_no_region(stage: Stage) -> None:
-    store = TrustStore.create(stage.folder / "empty", roots=stage.world.home.roots)
-    verdict = stage.look(stage.licence(), store=store)
-    assert reason(verdict, 3) == "region_unknown"
-    assert verdict.home is None
-
-
-def test_ages_are_told_in_the_largest_whole_unit() -> None:
-    assert [duration(seconds) for seconds in (0, 59, 60, 3599, 3600, DAY - 1, DAY, 30 * DAY)] == [
-        "0 s",
-        "59 s",
-        "1 min",
-        "59 min",
-        "1 h",
-        "23 h",
-        "1 d",
-        "30 d",
-    ]
