@@ -1,7 +1,7 @@
 """A log in memory for vectors and tests: entries, witnessed checkpoints, proofs and landmarks, all of real keys.
 
-Naive on purpose: every full node is hashed afresh from the leaves, nothing is stored, and nothing of the ledger is used;
-roots and proofs are put together by the SDK.
+Naive on purpose: every full node is hashed afresh from the leaves, and nothing of the ledger is used; the SDK puts the
+roots and proofs together.
 """
 
 from __future__ import annotations
