@@ -3,20 +3,140 @@
 A file is written beside its place, synced, then renamed into it; the rename counts once the folder is synced too.
 After a failed fsync the kernel may show, from its cache, what the disk never got: `SyncFailedError` tells that case
 apart, so that the caller trusts nothing it reads back.
+
+`Disk` is what a public folder asks of a file system; `REAL_DISK` is the one of this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
+from chopmark import durable_file
 from chopmark.errors import StorageError
 
 
 class SyncFailedError(StorageError):
     """An fsync failed; what the disk holds is unknown."""
+
+
+class Disk(Protocol):
+    """The file system under a public folder.
+
+    What survives a power cut: the content of a file once `write` has returned; its place, as every other change of the
+    names in a folder, once `sync_folder` of that folder has returned. Each may also have survived before.
+    """
+
+    def read(self, path: Path, max_size: int) -> bytes | None:
+        """Read a file; None where there is none.
+
+        Raises:
+            StorageError: it cannot be read; `LimitError` if it is larger than `max_size` bytes.
+        """
+        ...
+
+    def size(self, path: Path) -> int | None:
+        """The bytes of a file; None where there is none.
+
+        Raises:
+            StorageError: it cannot be told.
+        """
+        ...
+
+    def names(self, path: Path) -> list[str]:
+        """The names in a folder, sorted; none where there is no folder.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        ...
+
+    def write(self, path: Path, data: bytes, staging: Path) -> None:
+        """Put a file into its place, whether one is there or not; see `replace_file`.
+
+        Raises:
+            SyncFailedError: the content may not be on the disk; the file in its place is the old one.
+            StorageError: it could not be written or renamed.
+        """
+        ...
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable.
+
+        Raises:
+            SyncFailedError: they may not be on the disk.
+            StorageError: the folder cannot be opened.
+        """
+        ...
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and those above it; one that is there already is left as it is.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        ...
+
+    def empty_folder(self, path: Path) -> None:
+        """Remove the files in a folder.
+
+        Raises:
+            StorageError: one cannot be removed.
+        """
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder that is empty; where there is none, nothing happens.
+
+        Raises:
+            StorageError: it cannot be removed, or the folder is not empty.
+        """
+        ...
+
+
+class _RealDisk:
+    """The file system of this machine."""
+
+    def read(self, path: Path, max_size: int) -> bytes | None:
+        return durable_file.read_file(path, max_size=max_size)
+
+    def size(self, path: Path) -> int | None:
+        try:
+            return path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"its size cannot be told: {error.strerror}", where=str(path)) from error
+
+    def names(self, path: Path) -> list[str]:
+        try:
+            return sorted(os.listdir(path))  # noqa: PTH208 - names are asked for, not paths
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"the folder cannot be read: {error.strerror}", where=str(path)) from error
+
+    def write(self, path: Path, data: bytes, staging: Path) -> None:
+        replace_file(path, data, staging=staging)
+
+    def sync_folder(self, path: Path) -> None:
+        sync_folder(path)
+
+    def make_folder(self, path: Path) -> None:
+        make_folder(path)
+
+    def empty_folder(self, path: Path) -> None:
+        empty_folder(path)
+
+    def remove(self, path: Path) -> None:
+        remove(path)
+
+
+REAL_DISK: Disk = _RealDisk()
 
 
 def replace_file(path: Path, data: bytes, *, staging: Path) -> None:
@@ -88,6 +208,26 @@ def empty_folder(folder: Path) -> None:
             left_over.unlink()
     except OSError as error:
         raise StorageError(f"the folder cannot be emptied: {error.strerror}", where=str(folder)) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder that is empty; `sync_folder` on its parent has to follow where that matters.
+
+    Raises:
+        StorageError: it cannot be removed, or the folder is not empty.
+    """
+    try:
+        try:
+            path.unlink()
+        except OSError as error:
+            # What `unlink` says of a folder is another thing on other systems.
+            if error.errno not in (errno.EISDIR, errno.EPERM):
+                raise
+            path.rmdir()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StorageError(f"cannot be removed: {error.strerror}", where=str(path)) from error
 
 
 def _discard(temporary: Path) -> None:

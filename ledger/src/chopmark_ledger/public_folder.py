@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chopmark import durable_file
 from chopmark.errors import LimitError
 from chopmark.limits import LIMITS
 
-from chopmark_ledger import durable
+from chopmark_ledger.durable import REAL_DISK, Disk, SyncFailedError
 from chopmark_ledger.errors import PublicationPoisonedError, TileConflictError
 
 _MAX_FILE_SIZE = 256 * (2 + LIMITS.entry_size)
@@ -31,16 +30,18 @@ class PublicFolder:
     Args:
         path: the folder that is served.
         staging: a folder of the same file system, not served, emptied when the log is opened.
+        disk: the file system.
     """
 
-    def __init__(self, path: Path, staging: Path) -> None:
+    def __init__(self, path: Path, staging: Path, disk: Disk = REAL_DISK) -> None:
         self.path = path
         self._staging = staging
+        self._disk = disk
         self._unsynced = {path.parent}
         self._poison: str | None = None
-        durable.make_folder(path)
-        durable.make_folder(staging)
-        durable.empty_folder(staging)
+        self._disk.make_folder(path)
+        self._disk.make_folder(staging)
+        self._disk.empty_folder(staging)
 
     def read(self, name: str, *, max_size: int = _MAX_FILE_SIZE) -> bytes | None:
         """Read a file, or None where there is none. What is read is not to be trusted.
@@ -48,14 +49,15 @@ class PublicFolder:
         Raises:
             StorageError: it cannot be read; `LimitError` if it is larger than `max_size`.
         """
-        return durable_file.read_file(self.path / name, max_size=max_size)
+        return self._disk.read(self.path / name, max_size)
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file, None where it cannot be told."""
-        try:
-            return (self.path / name).stat().st_size
-        except OSError:
-            return None
+        """The bytes of a file, None where there is none.
+
+        Raises:
+            StorageError: it cannot be told.
+        """
+        return self._disk.size(self.path / name)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file that never changes; `flush` has to follow.
@@ -70,7 +72,7 @@ class PublicFolder:
         with self._sound():
             path = self.path / name
             try:
-                is_free = durable_file.read_file(path, max_size=len(data)) in (None, data)
+                is_free = self._disk.read(path, len(data)) in (None, data)
             except LimitError:
                 is_free = False
             if not is_free:
@@ -100,12 +102,12 @@ class PublicFolder:
         """
         with self._sound():
             for folder in sorted(self._unsynced):
-                durable.sync_folder(folder)
+                self._disk.sync_folder(folder)
             self._unsynced.clear()
 
     def _write(self, path: Path, data: bytes) -> None:
-        durable.make_folder(path.parent)
-        durable.replace_file(path, data, staging=self._staging)
+        self._disk.make_folder(path.parent)
+        self._disk.write(path, data, self._staging)
         # All the way up: an earlier process may have made these folders and ended before it synced their names.
         self._unsynced.update(each for each in path.parents if each.is_relative_to(self.path))
 
@@ -115,7 +117,7 @@ class PublicFolder:
             raise self._poisoned(self._poison)
         try:
             yield
-        except durable.SyncFailedError as error:
+        except SyncFailedError as error:
             self._poison = str(error)
             raise self._poisoned(self._poison) from error
 
