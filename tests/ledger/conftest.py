@@ -40,7 +40,7 @@ ISSUER = "CN-GD/11440000MB2D0P8Q3X"
 PASSPHRASE = b"a passphrase of this test"
 BEGIN = 1_795_339_800
 WITNESSES = ("cn-sh.example/witness", "us-il.example/witness", "us-ny.example/witness")
-REGION = Client("region", frozenset({ISSUER}), is_region=True)
+REGION = Client("region", region="CN-GD")
 
 
 @dataclass

@@ -24,7 +24,7 @@ from chopmark.entries import (
 )
 from chopmark.errors import FormatError, LimitError, StorageError
 from chopmark.keys import Ed25519Signer
-from chopmark_ledger.batch import batch_digest, shuffled
+from chopmark_ledger.batch import BatchAnswer, batch_digest, shuffled
 from chopmark_ledger.client import Client, LogSettings, create_ledger
 from chopmark_ledger.database import Database
 from chopmark_ledger.errors import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 ISSUER = "CN-GD/11440000MB2D0P8Q3X"
 DIGEST = sha256(b"anything").digest()
 REGISTRY = Client("registry", frozenset({ISSUER}))
-REGION = Client("region", frozenset(), is_region=True)
+REGION = Client("region", region="CN-SH")
 
 
 def test_a_new_log_holds_its_genesis_entry_and_nothing_else(world: World) -> None:
@@ -103,7 +103,7 @@ def test_another_body_under_a_number_is_a_conflict(world: World) -> None:
     world.submit(ledger, 7, entries)
     for other in (entries[:2], entries[::-1], [*entries, *world.entries(1)]):
         with pytest.raises(ConflictError, match="batch 7"):
-            ledger.submit(Client("region", frozenset({ISSUER}), is_region=True), 7, other)
+            ledger.submit(Client("region", region="CN-GD"), 7, other)
     assert ledger.size == 4
 
 
@@ -137,8 +137,11 @@ def test_who_may_not_add_an_entry_is_told_so(world: World, entry: CredentialEntr
     with pytest.raises(BatchRefusedError, match=reason) as caught:
         ledger.submit(client, 1, [mine, entry.encode(), mine])
     assert [refused.position for refused in caught.value.refused] == [1]
-    assert ledger.size == 1
-    assert len(ledger.submit(client, 1, [mine, mine])) == 2
+    answer = caught.value.answer
+    assert answer is not None
+    assert sorted(index for index in answer.indexes if index is not None) == [1, 2]
+    assert answer.indexes[1] is None
+    assert ledger.entries(1, 3) == [mine, mine], "its neighbours entered"
 
 
 @pytest.mark.parametrize(
@@ -164,20 +167,24 @@ def test_the_region_adds_its_entries(world: World, entry: TrustBundleEntry) -> N
     assert world.open().submit(REGION, 1, [entry.encode()]) == [1]
 
 
-def test_every_bad_entry_of_a_batch_is_named_and_none_is_taken(world: World) -> None:
+def test_every_bad_entry_of_a_batch_is_named_and_the_others_are_taken(world: World) -> None:
     ledger = world.open()
-    good = world.entries(6)
-    batch = [good[0], b"\xff", good[1], good[2][:-1], good[3] + b"\0", b"\x82\x09\x00"]
-    with pytest.raises(BatchRefusedError, match=r"entry 1 of the batch.*and 3 more") as caught:
+    good = world.entries(4)
+    batch = [good[0], b"\xff", good[1], good[2][:-1], good[3] + b"\0", b"\x82\x09\x00", b"", b"x" * 65_536]
+    with pytest.raises(BatchRefusedError, match=r"entry 1 of the batch.*and 5 more") as caught:
         ledger.submit(REGISTRY, 1, batch)
-    assert [refused.position for refused in caught.value.refused] == [1, 3, 4, 5]
-    assert ledger.size == 1
+    assert [refused.position for refused in caught.value.refused] == [1, 3, 4, 5, 6, 7]
+    assert sorted(ledger.entries(1, 3)) == sorted(good[:2])
+    assert ledger.size == 3
 
 
-@pytest.mark.parametrize("entry", [b"", b"x" * 65_536])
-def test_an_entry_of_an_impossible_size_is_named(world: World, entry: bytes) -> None:
-    with pytest.raises(BatchRefusedError, match="entry 0 of the batch"):
-        world.open().submit(REGISTRY, 1, [entry])
+@pytest.mark.parametrize("entry", [b"", b"x" * 65_536, b"\xff"])
+def test_a_batch_of_which_nothing_may_enter_is_refused_and_its_number_stays_free(world: World, entry: bytes) -> None:
+    ledger = world.open()
+    with pytest.raises(BatchRefusedError, match="entry 0 of the batch") as caught:
+        ledger.submit(REGISTRY, 1, [entry])
+    assert caught.value.answer is None
+    assert world.append(ledger, 1, 2) in ([1, 2], [2, 1])
 
 
 def test_the_largest_entry_enters_and_is_published(world: World) -> None:
@@ -311,7 +318,7 @@ def test_a_creation_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeyp
 
 def test_a_log_without_its_key_takes_entries_and_publishes_nothing(world: World) -> None:
     with Log.open(world.log_folder, clock=world.clock) as log:
-        assert log.append(REGISTRY, 1, world.entries(1)) == [1]
+        assert log.append(REGISTRY, 1, world.entries(1)) == BatchAnswer((1,), ())
         with pytest.raises(FolderError, match="without its key"):
             log.sign_committed()
 

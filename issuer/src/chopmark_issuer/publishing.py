@@ -97,7 +97,7 @@ def _send(database: Database, ledger: LedgerClient, region: str, at: int) -> int
     """Send the outbox to the log, for all departments and the region."""
     with database.reading() as connection:
         issuers = frozenset(connection.execute(select(DEPARTMENT.c.id)).scalars())
-    client = Client(f"registry of {region}", issuers, is_region=True)
+    client = Client(f"registry of {region}", issuers, region=region)
     return outbox.flush(database, lambda number, entries: ledger.submit(client, number, entries), at=at)
 
 

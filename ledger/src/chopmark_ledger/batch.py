@@ -1,15 +1,20 @@
-"""What a client submits: who may add which entries, the identity of a batch, the order its entries get.
+"""What a client submits: who may add which entries, the identity of a batch, the order its entries get, the answer.
 
     kind 0       the log itself, at its beginning
-    kind 1, 2    a client of the issuer that the entry names
+    kind 1, 2    a client of the issuer that the entry names, or its region
     kind 3, 4, 5 the region
 
-A batch is known by (client, number, SHA-256 of its body), the body being its entries as an entry bundle writes them:
-uint16be length ‖ entry, one after the other, in the order sent.
+Each entry is judged by itself: one that may not enter is refused with its reason, its neighbours enter. A batch is
+known by (client, number, SHA-256 of its body), the body being all entries as sent, the refused ones too, the way an
+entry bundle writes them:
+
+    uint16be length ‖ entry                       one after the other, in the order sent
+    0000 ‖ uint64be length ‖ entry                for what no entry can be: nothing, or more than 65,535 bytes
 """
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,10 +30,13 @@ MAX_ENTRIES = 10_000
 MAX_NUMBER = 2**63 - 1
 MAX_BYTES = 16 * 1024 * 1024
 """Of all entries of one batch: ten thousand take some 600 KB, a few large trust statements some megabytes."""
-_NAMED = 100
-"""Refused entries that an error names."""
+_MAX_CLIENT_NAME = 200
+_MAX_SHOWN = 100
+"""Characters that a reason shows of what a client sent."""
+_MAX_REASON = 400
 _KEY_SIZE = 16
 _length = struct.Struct(">H").pack
+_impossible_length = struct.Struct(">HQ").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,72 +46,145 @@ class Client:
     Args:
         name: the identity under which batch numbers are counted.
         issuers: the issuer ids, `<region>/<organisation code>`, whose credentials and status lists it may log.
-        is_region: whether it speaks for the region: trust statements, bundles, landmark files.
+        region: the region it speaks for, if it does: it may log trust statements, bundles, landmark files, and the
+            credentials and status lists of every issuer `<region>/…`.
+
+    Raises:
+        FormatError: the name is not 1 to 200 printable characters, or the region empty.
     """
 
     name: str
     issuers: frozenset[str] = frozenset()
-    is_region: bool = False
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= _MAX_CLIENT_NAME or not self.name.isprintable():
+            raise FormatError(f"a client name has 1 to {_MAX_CLIENT_NAME} printable characters", where="client")
+        if self.region == "":
+            raise FormatError("a client speaks for a region with a name, or for none", where=f"client {self.name}")
+
+    @property
+    def is_region(self) -> bool:
+        """Whether it speaks for a region."""
+        return self.region is not None
+
+    def is_client_of(self, issuer: str) -> bool:
+        """Whether it may log the credentials and status lists of this issuer."""
+        return issuer in self.issuers or (self.region is not None and issuer.startswith(f"{self.region}/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A batch as a client sends it: the client's own number for it, and 1 to 10,000 entries, none of them read yet.
+
+    Raises:
+        FormatError: the number is none, or an entry is not bytes.
+        LimitError: too few or too many entries, or bytes.
+    """
+
+    client: Client
+    number: int
+    entries: Sequence[bytes]
+
+    def __post_init__(self) -> None:
+        if type(self.number) is not int or not 0 <= self.number <= MAX_NUMBER:
+            raise FormatError(f"a batch number is between 0 and {MAX_NUMBER}", where="batch number")
+        if not 1 <= len(self.entries) <= MAX_ENTRIES:
+            raise LimitError(
+                f"{len(self.entries)} entries in one batch",
+                where="batch",
+                remedy=f"Send 1 to {MAX_ENTRIES:,} at a time",
+            )
+        object.__setattr__(self, "entries", tuple(self.entries))  # so that what was checked is what is committed
+        if not all(type(entry) is bytes for entry in self.entries):
+            raise FormatError("an entry that is not bytes", where="batch")
+        if self.byte_count > MAX_BYTES:
+            raise LimitError(
+                f"a batch of more than {MAX_BYTES // 2**20} MiB", where="batch", remedy="Send it as several batches"
+            )
+
+    @property
+    def byte_count(self) -> int:
+        """The bytes of all entries."""
+        return sum(map(len, self.entries))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What became of a batch: per entry, in the order sent, its index in the log, None for those in `refused`."""
+
+    indexes: tuple[int | None, ...]
+    refused: tuple[RefusedEntry, ...]
+
+    def all_indexes(self) -> list[int]:
+        """The index of every entry, for a client that knows what it sends.
+
+        Raises:
+            BatchRefusedError: some were refused; it carries this answer, as the others are in the log.
+        """
+        if self.refused:
+            raise BatchRefusedError(self.refused, answer=self)
+        return [index for index in self.indexes if index is not None]
 
 
 def batch_digest(entries: Sequence[bytes]) -> bytes:
-    """The SHA-256 of a batch's body; the sizes are those of `check_entries`.
-
-    Raises:
-        LimitError: too few or too many entries, or bytes.
-        BatchRefusedError: an entry is not bytes, or larger than an entry bundle can hold.
-    """
-    if not 1 <= len(entries) <= MAX_ENTRIES:
-        raise LimitError(
-            f"{len(entries)} entries in one batch", where="batch", remedy=f"Send 1 to {MAX_ENTRIES:,} at a time"
-        )
-    refused = []
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, bytes) or not 1 <= len(entry) <= LIMITS.entry_size:
-            refused.append(RefusedEntry(position, f"an entry is 1 to {LIMITS.entry_size:,} bytes"))
-            if len(refused) == _NAMED:
-                break
-    if refused:
-        raise BatchRefusedError(tuple(refused))
-    if sum(map(len, entries)) > MAX_BYTES:
-        raise LimitError(
-            f"a batch of more than {MAX_BYTES // 2**20} MiB", where="batch", remedy="Send it as several batches"
-        )
-    return sha256(b"".join([part for entry in entries for part in (_length(len(entry)), entry)])).digest()
+    """The SHA-256 of a batch's body."""
+    parts: list[bytes] = []
+    for entry in entries:
+        size = len(entry)
+        parts.append(_length(size) if 1 <= size <= LIMITS.entry_size else _impossible_length(0, size))
+        parts.append(entry)
+    return sha256(b"".join(parts)).digest()
 
 
-def check_entries(client: Client, entries: Sequence[bytes]) -> None:
-    """Check that every entry is one, and that this client may add it.
-
-    Raises:
-        BatchRefusedError: naming the first hundred that may not enter, by position and reason.
-    """
+def refusals(client: Client, entries: Sequence[bytes]) -> tuple[RefusedEntry, ...]:
+    """Name every entry that is none or that this client may not add, by position and reason."""
     refused = []
     for position, data in enumerate(entries):
         reason = _refusal(client, data)
         if reason is not None:
-            refused.append(RefusedEntry(position, reason))
-            if len(refused) == _NAMED:
-                break
-    if refused:
-        raise BatchRefusedError(tuple(refused), remedy="Nothing of the batch was taken: send it without them")
+            refused.append(RefusedEntry(position, reason[:_MAX_REASON]))
+    return tuple(refused)
 
 
 def _refusal(client: Client, data: bytes) -> str | None:
+    if not 1 <= len(data) <= LIMITS.entry_size:
+        return f"an entry is 1 to {LIMITS.entry_size:,} bytes"
     try:
         entry = entry_formats.parse_entry(data)
     except FormatError as error:
         return f"not a log entry: {error}"
     match entry:
         case entry_formats.CredentialEntry() | entry_formats.StatusListEntry():
-            if entry.issuer not in client.issuers:
-                return f"client {client.name} may not add entries of {entry.issuer}"
+            if not client.is_client_of(entry.issuer):
+                return f"client {client.name} may not add entries of {_shown(entry.issuer)}"
         case entry_formats.GenesisEntry():
             return "a genesis entry is added by the log itself, at its beginning"
         case _:
             if not client.is_region:
                 return f"client {client.name} does not speak for the region"
     return None
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short)
+
+
+def encode_refusals(refused: Sequence[RefusedEntry]) -> str:
+    """Write refusals as they are stored with their batch: JSON, per reason the positions; nothing for none."""
+    positions: dict[str, list[int]] = {}
+    for each in refused:
+        positions.setdefault(each.reason, []).append(each.position)
+    return json.dumps(positions, separators=(",", ":")) if positions else ""
+
+
+def decode_refusals(text: str) -> tuple[RefusedEntry, ...]:
+    """Read what `encode_refusals` wrote, in the order of the positions."""
+    if not text:
+        return ()
+    named = [(position, reason) for reason, positions in json.loads(text).items() for position in positions]
+    return tuple(RefusedEntry(position, reason) for position, reason in sorted(named))
 
 
 def shuffled(count: int, random: Callable[[int], bytes]) -> list[int]:

@@ -160,7 +160,7 @@ class LocalLedger:
 
     def submit(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
         """Append a batch durably; see `LedgerClient.submit`."""
-        return self._log.append(client, batch_number, entries)
+        return self._log.append(client, batch_number, entries).all_indexes()
 
     def publish(self, now: int | None = None) -> WitnessedCheckpoint:
         """Publish, then end the landmark intervals that are due; see `LedgerClient.publish`."""

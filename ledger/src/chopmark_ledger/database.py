@@ -15,7 +15,7 @@ from chopmark.errors import StorageError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration; a database that has it needs no Alembic to be opened."""
 
 

@@ -5,12 +5,13 @@
         ├── BatchError               this batch is not taken; the log goes on
         │   ├── BatchRefusedError    entries that may not enter: `refused` names each with its reason
         │   ├── ConflictError        another body stands under this client's batch number
-        │   └── BackpressureError    too many entries wait for publication: try again later
+        │   └── BackpressureError    too much waits already: try again after `retry_after` seconds
         ├── LogStoppedError          the log must not go on before an operator has looked
         │   ├── LedgerDamagedError   the database contradicts itself
         │   ├── RestoredBackupError  more was published than the database holds
         │   ├── ForkError            what was published is not the beginning of this log
         │   ├── TileConflictError    other bytes stand where a tile belongs
+        │   ├── CommitUnknownError   a commit failed, and whether it is durable is unknown
         │   └── PublicationPoisonedError   an fsync failed: what the disk holds is unknown
         ├── FolderLockedError        another process holds the folder
         ├── FolderError              no ledger or witness there, or one already
@@ -23,8 +24,12 @@ A file that cannot be read or written is the SDK's `StorageError`, a missing quo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chopmark.errors import ChopmarkError
+
+if TYPE_CHECKING:
+    from chopmark_ledger.batch import BatchAnswer
 
 
 class LedgerError(ChopmarkError):
@@ -44,13 +49,24 @@ class RefusedEntry:
 
 
 class BatchRefusedError(BatchError):
-    """Entries that may not enter the log; `refused` names the first hundred of them."""
+    """Entries that may not enter the log; `refused` names every one of them.
 
-    def __init__(self, refused: tuple[RefusedEntry, ...], *, remedy: str = "") -> None:
+    `answer` is None where nothing of the batch was taken. Whoever needs all of a batch or nothing raises this error
+    for one that was taken in part, with what it was answered: those entries are in the log.
+    """
+
+    def __init__(self, refused: tuple[RefusedEntry, ...], *, answer: BatchAnswer | None = None) -> None:
         first = refused[0]
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        super().__init__(f"{first.reason}{more}", where=f"entry {first.position} of the batch", remedy=remedy)
+        super().__init__(
+            f"{first.reason}{more}",
+            where=f"entry {first.position} of the batch",
+            remedy="Nothing of the batch was taken: send it without them"
+            if answer is None
+            else "The other entries are in the log: send those that were refused, once corrected, as another batch",
+        )
         self.refused = refused
+        self.answer = answer
 
 
 class ConflictError(BatchError):
@@ -58,7 +74,11 @@ class ConflictError(BatchError):
 
 
 class BackpressureError(BatchError):
-    """Too many committed entries wait for publication."""
+    """Too much waits already, to be committed or to be published; try again after `retry_after` seconds."""
+
+    def __init__(self, what: str, *, retry_after: int, where: str = "", remedy: str = "") -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry_after = retry_after
 
 
 class LogStoppedError(LedgerError):
@@ -79,6 +99,10 @@ class ForkError(LogStoppedError):
 
 class TileConflictError(LogStoppedError):
     """Other bytes stand where a tile, an entry bundle or the landmark file belongs."""
+
+
+class CommitUnknownError(LogStoppedError):
+    """A commit failed half-way, so whether it is durable is unknown until the log is opened again."""
 
 
 class PublicationPoisonedError(LogStoppedError):

@@ -19,35 +19,53 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from chopmark import merkle
 from chopmark.checkpoint import Checkpoint, SignedCheckpoint
+from chopmark.cosignature import Cosigner
 from chopmark.entries import GenesisEntry
-from chopmark.errors import FormatError, ProofError, SignatureError
-from chopmark.keys import Signer
+from chopmark.errors import FormatError, KeyMaterialError, ProofError, SignatureError, StorageError
+from chopmark.keys import Algorithm, Signer
 from chopmark.landmark import LandmarkFile
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
 from chopmark.tiles import partial_tiles
 
 from chopmark_ledger import durable, tree
-from chopmark_ledger.batch import MAX_NUMBER, Client, batch_digest, check_entries, shuffled
+from chopmark_ledger.batch import (
+    BatchAnswer,
+    Client,
+    Submission,
+    batch_digest,
+    decode_refusals,
+    encode_refusals,
+    refusals,
+    shuffled,
+)
 from chopmark_ledger.errors import (
     BackpressureError,
+    BatchError,
+    BatchRefusedError,
     ConflictError,
     FolderError,
     ForkError,
     LedgerDamagedError,
     LogStoppedError,
+    RefusedEntry,
     RestoredBackupError,
 )
 from chopmark_ledger.lock import FolderLock
+from chopmark_ledger.log_store import LogStore
 from chopmark_ledger.nodes import NodeReader
 from chopmark_ledger.public_folder import PublicFolder
 from chopmark_ledger.store import CommittedBatch, CommittedTree, LedgerStore, LogIdentity, Publication
 
-_MAX_CLIENT_NAME = 200
+_REFUSED_PLACE = 0xFFFF
+"""Stands for an entry that was refused; a batch has fewer places."""
+_RETRY_AFTER = 5
+"""Seconds a client should wait while too much is unpublished: a publication takes one, a missing witness longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +81,57 @@ class LogSettings:
 DEFAULT_SETTINGS = LogSettings()
 
 
+class Held(Protocol):
+    """What keeps others from writing this log."""
+
+    def release(self) -> None:
+        """Let go of it; doing so twice is harmless."""
+        ...
+
+
 class Log:
     """An open log. Make one with `Log.create` or `Log.open`, and close it; it is a context manager.
 
     All methods may be called from several threads; appends happen one after the other.
+
+    Args:
+        store: its database; it is this log's alone from now on.
+        public_folder: where its static files stand.
+        lock: keeps other writers out until the log is closed.
+        key: the Ed25519 key it signs with, None to take entries and publish nothing.
+        pq_key: its ML-DSA-44 key, given with `key` if it was made with one.
+        clock: answers the time in POSIX seconds.
+        random: answers that many random bytes; shuffles batches.
+        settings: what an operator may set.
+
+    Raises: as `Log.open`.
     """
 
     def __init__(
         self,
-        folder: Path,
-        lock: FolderLock,
-        store: LedgerStore,
+        store: LogStore,
+        public_folder: PublicFolder,
         *,
+        lock: Held,
         key: Signer | None,
+        pq_key: Signer | None,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         settings: LogSettings,
     ) -> None:
-        self.folder = folder
         self.settings = settings
         self.clock = clock
         self.store = store
-        self.public_folder = PublicFolder(folder / "public", folder / "staging")
+        self.public_folder = public_folder
         self.read_nodes = NodeReader(store.tiles)
         self._lock = lock
         self._random = random
         self._mutex = threading.RLock()
         self._stopped_by: str | None = None
         self.identity = store.identity()
+        self._signer, self._cosigner = _signers(self.identity, key, pq_key, where=store.where)
         self._edge = self._read_edge()
         self._publication = store.publication()
-        self._signer = None if key is None else NoteSigner(self.identity.origin, key)
-        if self._signer is not None and self._signer.vkey != self.identity.vkey:
-            raise FolderError(
-                f"the key is {self._signer.vkey}, the log was created with {self.identity.vkey}",
-                where=str(folder),
-                remedy="Open the log with its own key",
-            )
         self.standing_checkpoint()
 
     @classmethod
@@ -111,6 +143,7 @@ class Log:
         number: int,
         key: Signer,
         clock: Callable[[], int],
+        pq_key: Signer | None = None,
         suite: int = 1,
         random: Callable[[int], bytes] = os.urandom,
         settings: LogSettings = DEFAULT_SETTINGS,
@@ -120,20 +153,25 @@ class Log:
         Raises:
             FolderError: a log is there already.
             FolderLockedError: another process is at work there.
-            FormatError, KeyMaterialError: the number is no u32, the origin no key name, or the key not Ed25519.
+            FormatError, KeyMaterialError: the number is no u32, the origin no key name, or a key of the wrong kind.
             StorageError: the folder cannot be written.
         """
-        LandmarkFile.empty(number)
-        signer = NoteSigner(origin, key)
-        identity = LogIdentity(origin, number, suite, signer.vkey, clock())
-        genesis = GenesisEntry(origin, suite, identity.created).encode()
-        edge, tiles = tree.append(tree.EMPTY_EDGE, [merkle.leaf_hash(genesis)])
+        identity = make_identity(origin=origin, number=number, key=key, pq_key=pq_key, created=clock(), suite=suite)
         durable.make_folder(folder)
         with _locked_store(folder) as (lock, store):
-            store.create(identity, genesis, edge, tiles)
+            begin(store, identity)
             durable.sync_folder(folder)  # the database syncs its content, not its own name
             durable.sync_folder(folder.parent)
-            return cls(folder, lock, store, key=key, clock=clock, random=random, settings=settings)
+            return cls(
+                store,
+                PublicFolder(folder / "public", folder / "staging"),
+                lock=lock,
+                key=key,
+                pq_key=pq_key,
+                clock=clock,
+                random=random,
+                settings=settings,
+            )
 
     @classmethod
     def open(
@@ -142,13 +180,14 @@ class Log:
         *,
         clock: Callable[[], int],
         key: Signer | None = None,
+        pq_key: Signer | None = None,
         random: Callable[[int], bytes] = os.urandom,
         settings: LogSettings = DEFAULT_SETTINGS,
     ) -> Log:
-        """Open the log in `folder`; without its key it takes entries and makes proofs, but publishes nothing.
+        """Open the log in `folder`; without its keys it takes entries and makes proofs, but publishes nothing.
 
         Raises:
-            FolderError: no log is there, or the key is another one.
+            FolderError: no log is there, or the keys are not those it was created with.
             FolderLockedError: another process has it open.
             LedgerDamagedError: the database contradicts itself.
             RestoredBackupError, ForkError: the public folder holds a checkpoint of this log that the database does
@@ -157,7 +196,16 @@ class Log:
         if not (folder / "ledger.db").is_file():
             raise FolderError("there is no log", where=str(folder), remedy="Create one first")
         with _locked_store(folder) as (lock, store):
-            return cls(folder, lock, store, key=key, clock=clock, random=random, settings=settings)
+            return cls(
+                store,
+                PublicFolder(folder / "public", folder / "staging"),
+                lock=lock,
+                key=key,
+                pq_key=pq_key,
+                clock=clock,
+                random=random,
+                settings=settings,
+            )
 
     def close(self) -> None:
         """Close the database and give the folder back."""
@@ -180,7 +228,20 @@ class Log:
         """What was published last, None before the first time."""
         return self._publication
 
-    def append(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
+    @property
+    def stopped_by(self) -> str | None:
+        """Why the log stopped, None while it goes on."""
+        return self._stopped_by
+
+    def stop(self, error: BaseException) -> None:
+        """Take and sign nothing from now on, until the log is opened again; the first reason stays.
+
+        A commit that is under way in another thread may still be answered.
+        """
+        if self._stopped_by is None:
+            self._stopped_by = str(error) or type(error).__name__
+
+    def append(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> BatchAnswer:
         """Take a batch of entries, durably; the same batch sent again gets the same answer.
 
         Args:
@@ -189,40 +250,70 @@ class Log:
             entries: 1 to 10,000 entries as bytes.
 
         Returns:
-            The index of each entry in the log, in the order sent.
+            What became of each entry: its index in the log, or why it may not enter.
 
         Raises:
-            BatchRefusedError: entries that are none, or that this client may not add; nothing was taken.
+            BatchRefusedError: none of the entries may enter; nothing was taken, and the number stays free.
             ConflictError: this client sent another body under this number.
             BackpressureError: too much waits for publication.
             LogStoppedError: the log stopped, now or before; open it again after looking at the reason.
-            LimitError, FormatError: a batch too large, or a client name or number that is none.
+            StorageError: the database failed and took nothing; sending the batch again is safe.
+            LimitError, FormatError: a batch too large, or a number that is none.
         """
-        if not 1 <= len(client.name) <= _MAX_CLIENT_NAME or not client.name.isprintable():
-            raise FormatError(f"a client name has 1 to {_MAX_CLIENT_NAME} printable characters", where="client")
-        if type(batch_number) is not int or not 0 <= batch_number <= MAX_NUMBER:
-            raise FormatError(f"a batch number is between 0 and {MAX_NUMBER}", where="batch number")
-        digest = batch_digest(entries)
+        (answer,) = self.append_all([Submission(client, batch_number, entries)])
+        if isinstance(answer, BatchError):
+            raise answer
+        return answer
+
+    def append_all(self, submissions: Sequence[Submission]) -> list[BatchAnswer | BatchError]:
+        """Take several batches in one transaction, as if they had come one after the other.
+
+        Returns:
+            For each what `append` would have answered or raised, once all of it is durable.
+
+        Raises:
+            LogStoppedError, StorageError: as `append`, for all of them.
+        """
+        bodies = [(submission, batch_digest(submission.entries)) for submission in submissions]
         with self._mutex:
             self._check_running()
-            known = self._known_batch(client.name, batch_number, digest)
-            if known is not None:
-                return known
-            check_entries(client, entries)
-            self._check_pressure(len(entries))
-            order = shuffled(len(entries), self._random)
-            ordered = [entries[position] for position in order]
-            edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in ordered])
-            first = self._edge.size
-            places = [0] * len(order)
-            for place, position in enumerate(order):
-                places[position] = place
-            packed = struct.pack(f">{len(places)}H", *places)
-            batch = CommittedBatch(client.name, batch_number, digest, first, packed, self.clock())
-            with self._stopping_on_failure():
-                self.store.commit(CommittedTree(first, self._edge.root), edge, tiles, ordered, batch)
-            self._edge = edge
-            return [first + place for place in places]
+            known = self.store.batches([(each.client.name, each.number) for each in submissions])
+            group = _Group(self._edge.size)
+            answers: list[BatchAnswer | BatchError] = []
+            for submission, digest in bodies:
+                try:
+                    answers.append(self._take(submission, digest, known, group))
+                except BatchError as error:
+                    answers.append(error)
+            if group.batches:
+                edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in group.entries])
+                with self._stopping_on_failure():
+                    self.store.commit(
+                        CommittedTree(self._edge.size, self._edge.root), edge, tiles, group.entries, group.batches
+                    )
+                self._edge = edge
+            return answers
+
+    def _take(
+        self, submission: Submission, digest: bytes, known: dict[tuple[str, int], CommittedBatch], group: _Group
+    ) -> BatchAnswer:
+        """Answer a batch that was taken before, or add it to the group that is committed next."""
+        client, number, entries = submission.client, submission.number, submission.entries
+        batch = known.get((client.name, number))
+        if batch is None:
+            refused = refusals(client, entries)
+            if len(refused) == len(entries):
+                raise BatchRefusedError(refused)
+            self._check_pressure(group.end, len(entries) - len(refused))
+            batch = group.add(submission, digest, refused, self._random, self.clock())
+            known[client.name, number] = batch
+        elif batch.digest != digest:
+            raise ConflictError(
+                f"client {client.name} sent another body as batch {number}",
+                where=f"batch {number}",
+                remedy="Give the new entries a number of their own",
+            )
+        return _answer(batch)
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Read committed entries [start, end).
@@ -249,7 +340,7 @@ class Log:
     def sign_committed(self) -> tuple[Checkpoint, Note]:
         """Sign the newest committed size and root, as the database has them.
 
-        This is the only signature the log's key makes.
+        These are the only signatures the log's keys make.
 
         Raises:
             FolderError: the log was opened without its key.
@@ -258,13 +349,16 @@ class Log:
         with self._mutex:
             self._check_running()
             if self._signer is None:
-                raise FolderError("the log was opened without its key", where=str(self.folder))
+                raise FolderError("the log was opened without its key", where=self.store.where)
             committed = self.store.tree()
             if committed != CommittedTree(self._edge.size, self._edge.root):
-                self._stopped_by = "somebody else changed the database"
+                self.stop(LogStoppedError("somebody else changed the database"))
                 self._check_running()
             checkpoint = Checkpoint(self.identity.origin, committed.size, committed.root)
-            return checkpoint, sign_note(checkpoint.body(), [self._signer])
+            note = sign_note(checkpoint.body(), [self._signer])
+            if self._cosigner is not None:
+                note = note.with_signature(self._cosigner.cosign(checkpoint, at=self.clock()))
+            return checkpoint, note
 
     def standing_checkpoint(self) -> SignedCheckpoint | None:
         """Read `public/checkpoint` if it is one that this log signed, and check it against the database.
@@ -298,7 +392,7 @@ class Log:
         try:
             root = merkle.root(standing.size, self.read_nodes)
         except ProofError as error:
-            raise LedgerDamagedError(f"a tile is missing: {error}", where=str(self.folder)) from error
+            raise LedgerDamagedError(f"a tile is missing: {error}", where=self.store.where) from error
         if root != standing.root:
             raise ForkError(
                 f"the root published for size {standing.size} is not that of the database",
@@ -315,7 +409,7 @@ class Log:
 
     def _read_edge(self) -> tree.TreeEdge:
         """Read the edge of the tree from its partial tiles, and check it against the root."""
-        where = str(self.folder)
+        where = self.store.where
         committed = self.store.tree()
         widths = {(tile.level or 0, tile.index): tile.width for tile in partial_tiles(committed.size)}
         tiles = self.store.tiles(list(widths))
@@ -326,23 +420,12 @@ class Log:
             raise LedgerDamagedError("the tiles at the edge of the tree do not hash to its root", where=where)
         return edge
 
-    def _known_batch(self, client: str, number: int, digest: bytes) -> list[int] | None:
-        batch = self.store.batch(client, number)
-        if batch is None:
-            return None
-        if batch.digest != digest:
-            raise ConflictError(
-                f"client {client} sent another body as batch {number}",
-                where=f"batch {number}",
-                remedy="Give the new entries a number of their own",
-            )
-        return [batch.first + place for (place,) in struct.iter_unpack(">H", batch.places)]
-
-    def _check_pressure(self, count: int) -> None:
-        unpublished = self._edge.size - (self._publication.size if self._publication else 0)
+    def _check_pressure(self, size: int, count: int) -> None:
+        unpublished = size - (self._publication.size if self._publication else 0)
         if unpublished + count > self.settings.max_unpublished:
             raise BackpressureError(
                 f"{unpublished:,} entries wait for publication, the bound is {self.settings.max_unpublished:,}",
+                retry_after=_RETRY_AFTER,
                 where=self.identity.origin,
                 remedy="Send the batch again once the log has published: a witness quorum may be missing",
             )
@@ -351,18 +434,129 @@ class Log:
         if self._stopped_by is not None:
             raise LogStoppedError(
                 f"the log stopped: {self._stopped_by}",
-                where=str(self.folder),
+                where=self.store.where,
                 remedy="Open it again once the reason is gone: what was acknowledged is kept",
             )
 
     @contextmanager
     def _stopping_on_failure(self) -> Iterator[None]:
-        """After a commit that failed half-way, memory and disk may differ; only opening the log again settles it."""
+        """After a commit whose outcome is unknown, memory and disk may differ; only opening the log again settles it.
+
+        A `StorageError` says that nothing was committed.
+        """
         try:
             yield
-        except BaseException as error:
-            self._stopped_by = str(error) or type(error).__name__
+        except StorageError:
             raise
+        except BaseException as error:
+            self.stop(error)
+            raise
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is committed in one transaction: `entries` in the order of the log, from index `first` on."""
+
+    first: int
+    entries: list[bytes] = field(default_factory=list)
+    batches: list[CommittedBatch] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.entries)
+
+    def add(
+        self,
+        submission: Submission,
+        digest: bytes,
+        refused: Sequence[RefusedEntry],
+        random: Callable[[int], bytes],
+        now: int,
+    ) -> CommittedBatch:
+        """Add a batch, in an order of its own."""
+        left_out = {each.position for each in refused}
+        taken = [position for position in range(len(submission.entries)) if position not in left_out]
+        places = [_REFUSED_PLACE] * len(submission.entries)
+        first = self.end
+        for place, chosen in enumerate(shuffled(len(taken), random)):
+            places[taken[chosen]] = place
+            self.entries.append(submission.entries[taken[chosen]])
+        batch = CommittedBatch(
+            submission.client.name,
+            submission.number,
+            digest,
+            first,
+            struct.pack(f">{len(places)}H", *places),
+            encode_refusals(refused),
+            now,
+        )
+        self.batches.append(batch)
+        return batch
+
+
+def _answer(batch: CommittedBatch) -> BatchAnswer:
+    places = struct.unpack(f">{len(batch.places) // 2}H", batch.places)
+    return BatchAnswer(
+        tuple(None if place == _REFUSED_PLACE else batch.first + place for place in places),
+        decode_refusals(batch.refused),
+    )
+
+
+def make_identity(
+    *, origin: str, number: int, key: Signer, created: int, pq_key: Signer | None = None, suite: int = 1
+) -> LogIdentity:
+    """Say who a new log is.
+
+    Raises:
+        FormatError, KeyMaterialError: the number is no u32, the origin no key name, or a key of the wrong kind.
+    """
+    LandmarkFile.empty(number)
+    cosigner = _cosigner(origin, pq_key)
+    pq_vkey = None if cosigner is None else cosigner.vkey
+    return LogIdentity(origin, number, suite, NoteSigner(origin, key).vkey, pq_vkey, created)
+
+
+def begin(store: LogStore, identity: LogIdentity) -> None:
+    """Put a new log into a store: who it is, and its genesis entry.
+
+    Raises:
+        FolderError: a log is there already.
+        StorageError: the store cannot be written.
+    """
+    genesis = GenesisEntry(identity.origin, identity.suite, identity.created).encode()
+    edge, tiles = tree.append(tree.EMPTY_EDGE, [merkle.leaf_hash(genesis)])
+    store.create(identity, genesis, edge, tiles)
+
+
+def _signers(
+    identity: LogIdentity, key: Signer | None, pq_key: Signer | None, *, where: str
+) -> tuple[NoteSigner | None, Cosigner | None]:
+    """The signers of an open log. Both keys or none: a checkpoint never lacks a line that it had before."""
+    signer = None if key is None else NoteSigner(identity.origin, key)
+    cosigner = _cosigner(identity.origin, pq_key)
+    if signer is not None and signer.vkey != identity.vkey:
+        raise FolderError(
+            f"the key is {signer.vkey}, the log was created with {identity.vkey}",
+            where=where,
+            remedy="Open the log with its own key",
+        )
+    if (None if cosigner is None else cosigner.vkey) != (None if signer is None else identity.pq_vkey):
+        given = "is another one" if cosigner and identity.pq_vkey else "was given" if cosigner else "is missing"
+        created = "with one" if identity.pq_vkey else "without one"
+        raise FolderError(
+            f"the ML-DSA-44 key {given}, the log was created {created}",
+            where=where,
+            remedy="Open the log with the keys it was created with, both of them, or with none",
+        )
+    return signer, cosigner
+
+
+def _cosigner(origin: str, pq_key: Signer | None) -> Cosigner | None:
+    if pq_key is None:
+        return None
+    if pq_key.public_key.algorithm is not Algorithm.ML_DSA_44:
+        raise KeyMaterialError("the second key of a log is an ML-DSA-44 key", where=origin)
+    return Cosigner(origin, pq_key)
 
 
 @contextmanager

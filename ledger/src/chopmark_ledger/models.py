@@ -5,7 +5,7 @@ The database is what the log trusts; tiles, bundles and the checkpoint in the pu
     ledger         one row: who the log is, and its committed size and root
     entry          entry bytes by index
     tile           hashes by (tile level, tile index): full tiles, and the partial ones of the committed size
-    batch          what a client sent under a number: digest of the body, and the indexes it was given
+    batch          what a client sent under a number: digest of the body, and the answer it was given
     publication    one row: the last checkpoint that stands in the public folder
     landmark       the records of the landmark file, in its order
 
@@ -34,6 +34,8 @@ class Ledger(LedgerModel, table=True):
     number: int = Field(sa_type=BigInteger)
     suite: int
     vkey: str
+    pq_vkey: str | None = None
+    """The vkey (type 06) of its ML-DSA-44 key; a log may have been made without one."""
     created: int = Field(sa_type=BigInteger)
     size: int = Field(sa_type=BigInteger)
     root: bytes
@@ -63,7 +65,8 @@ class Tile(LedgerModel, table=True):
 class Batch(LedgerModel, table=True):
     """What a client sent under a number.
 
-    `places` is a big-endian uint16 per entry, in the order sent: its index minus `first`.
+    `places` is a big-endian uint16 per entry, in the order sent: its index minus `first`, 65,535 for one that was
+    refused. `refused` gives the reasons, as `chopmark_ledger.batch.encode_refusals` writes them.
     """
 
     __tablename__ = "batch"
@@ -73,6 +76,7 @@ class Batch(LedgerModel, table=True):
     digest: bytes
     first: int = Field(sa_type=BigInteger)
     places: bytes
+    refused: str = Field(default="", sa_column_kwargs={"server_default": ""})
     committed: int = Field(sa_type=BigInteger)
 
 

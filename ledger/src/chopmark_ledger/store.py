@@ -22,17 +22,21 @@ from chopmark_ledger.tree import TileRun, TreeEdge
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_TILES_PER_QUERY = 100
+_ROWS_PER_QUERY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class LogIdentity:
-    """Who the log is: its origin, its number within the region, its suite, its vkey, and when it began."""
+    """Who the log is: its origin, its number within the region, its suite, its vkeys, and when it began.
+
+    `vkey` is that of its Ed25519 key (type 01), `pq_vkey` that of its ML-DSA-44 key (type 06), if it has one.
+    """
 
     origin: str
     number: int
     suite: int
     vkey: str
+    pq_vkey: str | None
     created: int
 
 
@@ -58,21 +62,22 @@ class Publication:
 @dataclass(frozen=True, slots=True)
 class CommittedBatch:
     """A batch that was taken: the digest of its body, the first index it got, and per entry, in the order sent, its
-    index minus `first`, as big-endian uint16."""
+    index minus `first`, as big-endian uint16, 65,535 for one that was refused; why, in `refused`."""
 
     client: str
     number: int
     digest: bytes
     first: int
     places: bytes
+    refused: str
     committed: int
 
 
 class LedgerStore:
-    """The tables of one log."""
+    """The tables of one log; `where` says, for messages, which."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.where = str(folder)
         self._database = Database(folder / "ledger.db")
 
     def close(self) -> None:
@@ -87,7 +92,7 @@ class LedgerStore:
         """
         with self._database.write() as connection:
             if connection.execute(select(LEDGER.c.id)).first() is not None:
-                raise FolderError("there is a log already", where=str(self._folder), remedy="Open it instead")
+                raise FolderError("there is a log already", where=self.where, remedy="Open it instead")
             row = {**asdict(identity), "size": edge.size, "root": edge.root, "interval_began": identity.created}
             connection.execute(insert(LEDGER).values(id=1, **row))
             connection.execute(insert(ENTRY), [{"index": 0, "data": genesis}])
@@ -102,9 +107,7 @@ class LedgerStore:
         with self._database.read() as connection:
             row = connection.execute(select(*_columns(LEDGER, LogIdentity))).one_or_none()
         if row is None:
-            raise FolderError(
-                "the log was never finished being created", where=str(self._folder), remedy="Create it again"
-            )
+            raise FolderError("the log was never finished being created", where=self.where, remedy="Create it again")
         return LogIdentity(*row)
 
     def tree(self) -> CommittedTree:
@@ -118,9 +121,9 @@ class LedgerStore:
         new: TreeEdge,
         tiles: Sequence[TileRun],
         entries: Sequence[bytes],
-        batch: CommittedBatch,
+        batches: Sequence[CommittedBatch],
     ) -> None:
-        """Commit entries, in the order of the log, with the tiles, size and root they make and the batch they were.
+        """Commit entries, in the order of the log, with the tiles, size and root they make and the batches they were.
 
         Raises:
             LogStoppedError: the database holds another size and root than `old`.
@@ -134,21 +137,26 @@ class LedgerStore:
             if moved.rowcount != 1:
                 raise LogStoppedError(
                     "somebody else changed the database",
-                    where=str(self._folder),
+                    where=self.where,
                     remedy="Find the second writer and end it, then open the log again",
                 )
             connection.execute(
                 insert(ENTRY), [{"index": index, "data": data} for index, data in enumerate(entries, old.size)]
             )
             _write_tiles(connection, tiles, old.size)
-            connection.execute(insert(BATCH).values(asdict(batch)))
+            connection.execute(insert(BATCH), [asdict(batch) for batch in batches])
 
-    def batch(self, client: str, number: int) -> CommittedBatch | None:
-        """Read what a client sent under a number, None if nothing."""
-        query = select(*_columns(BATCH, CommittedBatch)).where(BATCH.c.client == client, BATCH.c.number == number)
+    def batches(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CommittedBatch]:
+        """Read those of the batches, named by client and number, that there are."""
+        client, number = BATCH.c.client, BATCH.c.number
+        found: dict[tuple[str, int], CommittedBatch] = {}
         with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else CommittedBatch(*row)
+            for start in range(0, len(wanted), _ROWS_PER_QUERY):
+                named = [and_(client == each[0], number == each[1]) for each in wanted[start : start + _ROWS_PER_QUERY]]
+                for row in connection.execute(select(*_columns(BATCH, CommittedBatch)).where(or_(*named))):
+                    batch = CommittedBatch(*row)
+                    found[batch.client, batch.number] = batch
+        return found
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Read those of the entries [start, end) that there are."""
@@ -162,8 +170,8 @@ class LedgerStore:
         level, index = TILE.c.level, TILE.c["index"]
         found: dict[tuple[int, int], bytes] = {}
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _TILES_PER_QUERY):
-                named = [and_(level == each[0], index == each[1]) for each in wanted[start : start + _TILES_PER_QUERY]]
+            for start in range(0, len(wanted), _ROWS_PER_QUERY):
+                named = [and_(level == each[0], index == each[1]) for each in wanted[start : start + _ROWS_PER_QUERY]]
                 for row in connection.execute(select(level, index, TILE.c.hashes).where(or_(*named))):
                     found[row[0], row[1]] = row[2]
         return found
