@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 from chopmark.errors import FormatError, KeyMaterialError, LimitError, SignatureError, UnsupportedError
-from chopmark.keys import Ed25519Signer, Es256Signer
+from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer
 from chopmark.limits import LIMITS
 from chopmark.note import Note, NoteSignature, NoteSigner, NoteVerifier, sign_note
 from hypothesis import given, settings
@@ -22,6 +22,8 @@ SIGNED = """This is an example message.
 def signer(seed: int, name: str = "cn-gd.example/root") -> NoteSigner:
     return NoteSigner(name, Ed25519Signer(bytes([seed]) * 32))
 
+
+PQ = NoteSigner("cn-gd.example/root", MlDsa44Signer(b"q" * 32))
 
 texts = st.text(
     st.characters(exclude_categories=["Cs"]).filter(lambda character: character >= " " or character == "\n"),
@@ -75,25 +77,76 @@ def test_a_malformed_vkey_is_refused(vkey: str) -> None:
         NoteVerifier.from_vkey(vkey)
 
 
-@pytest.mark.parametrize("kind", [0x02, 0x05, 0x06, 0xFA, 0xFF])
+def vkey_of(typed: bytes, name: str = "n") -> str:
+    identifier = sha256(name.encode() + b"\n" + typed).hexdigest()[:8]
+    return f"{name}+{identifier}+{base64.b64encode(typed).decode()}"
+
+
+@pytest.mark.parametrize("kind", [0x02, 0x05, 0xFA, 0xFF])
 def test_a_signature_type_this_version_does_not_verify_is_unsupported(kind: int) -> None:
-    typed = bytes([kind]) + b"k" * 32
-    identifier = sha256(b"n\n" + typed).hexdigest()[:8]
     with pytest.raises(UnsupportedError, match=f"{kind:#04x}"):
-        NoteVerifier.from_vkey(f"n+{identifier}+{base64.b64encode(typed).decode()}")
+        NoteVerifier.from_vkey(vkey_of(bytes([kind]) + b"k" * 32))
+
+
+@pytest.mark.parametrize("name", [b"", b"chopmark", b"chopmark/ml-dsa-45", b"chopmark/ml-dsa-4"])
+def test_a_long_type_of_another_name_is_unsupported(name: bytes) -> None:
+    with pytest.raises(UnsupportedError, match="0xff"):
+        NoteVerifier.from_vkey(vkey_of(b"\xff" + name))
 
 
 def test_a_vkey_that_holds_no_key_is_refused() -> None:
     for raw in (bytes(32), b"k" * 31, b"k" * 64):
-        typed = b"\x01" + raw
-        identifier = sha256(b"n\n" + typed).hexdigest()[:8]
         with pytest.raises(KeyMaterialError):
-            NoteVerifier.from_vkey(f"n+{identifier}+{base64.b64encode(typed).decode()}")
+            NoteVerifier.from_vkey(vkey_of(b"\x01" + raw))
+    for prefix in (b"\x06", b"\xffchopmark/ml-dsa-44"):
+        for raw in (b"", b"k" * 32, b"k" * 1311, b"k" * 1313):
+            with pytest.raises(KeyMaterialError):
+                NoteVerifier.from_vkey(vkey_of(prefix + raw))
 
 
-def test_a_note_signer_takes_ed25519_only() -> None:
+def test_a_note_signer_takes_no_key_of_a_holder() -> None:
     with pytest.raises(KeyMaterialError, match="ES256"):
         NoteSigner("n", Es256Signer.generate())
+
+
+def test_a_type_takes_keys_of_its_own_algorithm_only() -> None:
+    ed25519, ml_dsa_44 = signer(1).verifier.public_key, PQ.verifier.public_key
+    for kind, key in ((0x01, ml_dsa_44), (0x04, ml_dsa_44), (0x06, ed25519), (0xFF, ed25519)):
+        with pytest.raises(KeyMaterialError, match=f"{kind:#04x} takes"):
+            NoteVerifier("n", kind, key)
+
+
+def test_an_ml_dsa_44_key_signs_the_text_under_a_type_with_a_name_of_its_own() -> None:
+    raw = PQ.verifier.public_key.raw
+    assert PQ.verifier.type == 0xFF
+    assert PQ.verifier.key_id == sha256(b"cn-gd.example/root\n\xffchopmark/ml-dsa-44" + raw).digest()[:4]
+    assert NoteVerifier.from_vkey(PQ.vkey) == PQ.verifier
+    line = PQ.sign("text\n")
+    PQ.verifier.public_key.verify(b"text\n", line.signature)
+    assert len(line.signature) == 2420
+
+
+def test_both_keys_of_one_name_sign_one_note() -> None:
+    note = Note.parse(sign_note("text\n", [signer(1), PQ]).encode())
+    assert note.verify([signer(1).verifier, PQ.verifier]) == (signer(1).verifier, PQ.verifier)
+    assert note.verify([PQ.verifier]) == (PQ.verifier,)
+
+
+def test_a_bad_ml_dsa_44_line_fails_a_note_that_an_ed25519_key_signed() -> None:
+    note = sign_note("text\n", [signer(1), PQ])
+    bad = NoteSignature(PQ.name, PQ.verifier.key_id, bytes(2420))
+    with pytest.raises(SignatureError, match="known key"):
+        note.with_signature(bad).verify([signer(1).verifier, PQ.verifier])
+    assert note.with_signature(bad).verify([signer(1).verifier]) == (signer(1).verifier,)
+
+
+def test_a_key_that_cosigns_subtrees_has_a_name_whose_length_fits_a_byte() -> None:
+    key = PQ.verifier.public_key
+    assert NoteVerifier("n" * 255, 0x06, key).vkey
+    for name in ("n" * 256, "\u00e9" * 128):
+        with pytest.raises(FormatError, match="255 bytes"):
+            NoteVerifier(name, 0x06, key)
+    assert NoteVerifier("n" * 256, 0xFF, key).vkey
 
 
 def test_a_text_with_empty_lines_ends_before_the_last_one() -> None:

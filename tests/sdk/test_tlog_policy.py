@@ -9,8 +9,8 @@ import pytest
 from chopmark.checkpoint import Checkpoint, SignedCheckpoint
 from chopmark.cosignature import Cosigner
 from chopmark.errors import FormatError, KeyMaterialError, LimitError, QuorumError, SignatureError, UnsupportedError
-from chopmark.keys import Ed25519Signer
-from chopmark.note import NoteSignature, NoteSigner, sign_note
+from chopmark.keys import Ed25519Signer, MlDsa44Signer
+from chopmark.note import Note, NoteSignature, NoteSigner, sign_note
 from chopmark.tlog_policy import DEFINITIONS, POLICY_SIZE, PolicyLog, TlogPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -295,7 +295,7 @@ def test_a_refusal_names_the_line() -> None:
 
 
 def test_a_key_of_another_signature_type_is_unsupported() -> None:
-    for line in (f"log {typed_vkey(6)}", f"witness w {typed_vkey(6)}", f"witness w {typed_vkey(255)}"):
+    for line in (f"log {typed_vkey(5)}", f"witness w {typed_vkey(2)}", f"witness w {typed_vkey(255)}"):
         with pytest.raises(UnsupportedError):
             TlogPolicy.parse(f"{line}\nquorum none\n")
 
@@ -329,3 +329,116 @@ def test_a_changed_policy_is_refused_or_read_as_it_stands(data: st.DataObject) -
     except (FormatError, KeyMaterialError):
         return
     assert TlogPolicy.parse(changed.encode()) == changed
+
+
+def pq_witness(number: int) -> Cosigner:
+    return Cosigner(f"w{number}.example/witness", pq_key(number))
+
+
+@cache
+def pq_key(number: int) -> MlDsa44Signer:
+    return MlDsa44Signer(bytes([number]) * 32)
+
+
+PQ_LOG = Cosigner(LOG.name, MlDsa44Signer(b"l" * 32))
+BOTH_KEYS = (
+    f"log {LOG.vkey}\nlog {PQ_LOG.vkey}\n"
+    + "".join(f"witness e{each} {witness(each).vkey}\nwitness q{each} {pq_witness(each).vkey}\n" for each in (1, 2))
+    + "group R1 any e1 q1\ngroup R2 any e2 q2\ngroup peers 2 R1 R2\nquorum peers\n"
+)
+
+
+def signed_by(*signers: NoteSigner | Cosigner) -> SignedCheckpoint:
+    lines = [
+        each.sign(CHECKPOINT.body()) if isinstance(each, NoteSigner) else each.cosign(CHECKPOINT, NOW + 1)
+        for each in signers
+    ]
+    return SignedCheckpoint.parse(Note(CHECKPOINT.body(), tuple(lines)).encode())
+
+
+def test_the_two_keys_of_a_witness_in_one_group_are_one_vote() -> None:
+    rules = TlogPolicy.parse(BOTH_KEYS)
+    lines = [witness(1).cosign(CHECKPOINT, NOW + 7), pq_witness(1).cosign(CHECKPOINT, NOW + 5)]
+    signed = signed_by(LOG, PQ_LOG).with_signature(*lines)
+    with pytest.raises(QuorumError):
+        rules.check(signed)
+    for other, time in ((witness(2), 9), (pq_witness(2), 3)):
+        witnessed = rules.check(signed.with_signature(other.cosign(CHECKPOINT, NOW + time)))
+        assert witnessed.time == NOW + max(5, time)
+        assert witnessed.times == tuple(sorted((NOW + 5, NOW + 7, NOW + time)))
+
+
+def test_a_policy_with_both_kinds_of_keys_survives_writing_and_reading() -> None:
+    rules = TlogPolicy.parse(BOTH_KEYS)
+    assert TlogPolicy.parse(rules.encode()) == rules
+    assert [each.verifier.note_verifier.type for each in rules.witnesses] == [4, 6, 4, 6]
+
+
+def test_a_bad_line_of_either_key_fails_the_checkpoint() -> None:
+    rules = TlogPolicy.parse(BOTH_KEYS)
+    good = signed_by(LOG, PQ_LOG, witness(1), witness(2), pq_witness(1), pq_witness(2))
+    assert rules.check(good).time == NOW + 1
+    for signer in (PQ_LOG, witness(1), pq_witness(1)):
+        line = signer.cosign(CHECKPOINT, NOW)
+        bad = replace(line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1]))
+        with pytest.raises(SignatureError, match="known key"):
+            rules.check(good.with_signature(bad))
+
+
+def test_where_the_policy_has_an_ed25519_key_of_the_log_its_line_is_required() -> None:
+    rules = TlogPolicy.parse(BOTH_KEYS)
+    witnesses = [witness(1), witness(2)]
+    assert rules.check(signed_by(LOG, *witnesses)).time == NOW + 1
+    with pytest.raises(SignatureError, match="ML-DSA-44 key of its log alone"):
+        rules.check(signed_by(PQ_LOG, *witnesses))
+    with pytest.raises(SignatureError, match="not signed by a log"):
+        rules.check(signed_by(*witnesses))
+
+
+def test_a_log_known_by_its_ml_dsa_44_key_alone_is_accepted_by_it() -> None:
+    rules = TlogPolicy.parse(f"log {PQ_LOG.vkey}\n{W1}quorum w1\n")
+    assert rules.check(signed_by(PQ_LOG, witness(1))).time == NOW + 1
+    with pytest.raises(SignatureError):
+        rules.check(signed_by(LOG, witness(1)))
+
+
+def test_a_line_without_a_time_is_no_witness() -> None:
+    rules = TlogPolicy.parse(f"log {LOG.vkey}\nwitness q {pq_witness(1).vkey}\nquorum q\n")
+    subtree = pq_witness(1).cosign_subtree(CHECKPOINT.origin, 0, CHECKPOINT.size, CHECKPOINT.root)
+    signed = signed_by(LOG).with_signature(subtree)
+    with pytest.raises(QuorumError, match="0 of the 1"):
+        rules.check(signed)
+    assert rules.check(signed.with_signature(pq_witness(1).cosign(CHECKPOINT, NOW))).time == NOW
+
+
+def test_a_log_that_signs_without_a_time_is_accepted() -> None:
+    rules = TlogPolicy.parse(f"log {PQ_LOG.vkey}\n{W1}quorum w1\n")
+    untimed = PQ_LOG.cosign_subtree(CHECKPOINT.origin, 0, CHECKPOINT.size, CHECKPOINT.root)
+    assert rules.check(signed_by(witness(1)).with_signature(untimed)).times == (NOW + 1,)
+
+
+def test_the_line_of_a_log_is_never_that_of_a_witness() -> None:
+    for first, second in (
+        (f"log {PQ_LOG.vkey}\n", f"witness w {PQ_LOG.vkey}\n"),
+        (f"witness w {PQ_LOG.vkey}\n", f"log {PQ_LOG.vkey}\n"),
+    ):
+        with pytest.raises(FormatError, match="of a log and of a witness"):
+            TlogPolicy.parse(f"{first}{second}quorum w\n")
+    rules = TlogPolicy.parse(f"witness w {PQ_LOG.vkey}\nquorum w\n")
+    with pytest.raises(FormatError, match="of a log and of a witness"):
+        rules.with_logs([PolicyLog(PQ_LOG.verifier.note_verifier)])
+
+
+def test_two_lines_with_one_ml_dsa_44_key_are_refused() -> None:
+    other = Cosigner("n", pq_key(1))
+    with pytest.raises(FormatError, match="another one"):
+        TlogPolicy.parse(f"witness a {pq_witness(1).vkey}\nwitness b {other.vkey}\nquorum a\n")
+    with pytest.raises(FormatError, match="another one"):
+        TlogPolicy.parse(f"log {PQ_LOG.vkey}\nlog {PQ_LOG.vkey}\nquorum none\n")
+
+
+def test_a_key_for_documents_is_none_of_a_log_or_witness() -> None:
+    document = NoteSigner("n", pq_key(1)).vkey
+    for line in (f"log {document}", f"witness w {document}"):
+        with pytest.raises(FormatError, match="0xff"):
+            TlogPolicy.parse(f"{line}\nquorum none\n")

@@ -10,9 +10,14 @@ The text may contain empty lines; it ends before the last one of the note. A key
 and written as a *vkey*, `<name>+<key id, 8 hex digits>+<base64 of type byte ‖ public key>`, where the key id is the
 first 4 bytes of SHA-256(name ‖ 0A ‖ type ‖ public key).
 
-    type  signature                                             what it signs
-    01    Ed25519, 64 bytes                                     the text
-    04    uint64be POSIX seconds ‖ Ed25519, 72 bytes            `cosignature/v1\\ntime <seconds>\\n` ‖ the text
+    type                     signature                                       what it signs
+    01                       Ed25519, 64 bytes                               the text
+    04                       uint64be POSIX seconds ‖ Ed25519, 72 bytes      see `chopmark.cosigned_message`
+    06                       uint64be POSIX seconds ‖ ML-DSA-44, 2,428 bytes  see `chopmark.cosigned_message`
+    ff `chopmark/ml-dsa-44`  ML-DSA-44, 2,420 bytes                          the text
+
+The types 04 and 06 sign checkpoints, 01 any text. ML-DSA-44 has no type of its own for a text that is no checkpoint,
+so there the type byte is ff, followed by a name of ours.
 
 Sample, with the vkey `example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k`:
 
@@ -24,30 +29,64 @@ Sample, with the vkey `example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from chopmark import strict
+from chopmark.cosigned_message import (
+    TIME_MAX,
+    check_cosigned_name,
+    checkpoint_subtree_message,
+    cosigned_message,
+    split_cosignature,
+    subtree_message,
+)
 from chopmark.errors import FormatError, KeyMaterialError, LimitError, SignatureError, UnsupportedError
 from chopmark.keys import Algorithm, PublicKey, Signer
 from chopmark.limits import LIMITS
+
+__all__ = [
+    "KEY_ID_SIZE",
+    "TIME_MAX",
+    "TYPE_COSIGNATURE_ED25519",
+    "TYPE_COSIGNATURE_ML_DSA_44",
+    "TYPE_ED25519",
+    "TYPE_LONG_IDENTIFIER",
+    "Note",
+    "NoteSignature",
+    "NoteSigner",
+    "NoteVerifier",
+    "check_key_name",
+    "cosigned_message",
+    "key_id",
+    "sign_note",
+    "split_cosignature",
+    "subtree_message",
+]
 
 TYPE_ED25519 = 0x01
 TYPE_COSIGNATURE_ED25519 = 0x04
 TYPE_COSIGNATURE_ML_DSA_44 = 0x06
 TYPE_LONG_IDENTIFIER = 0xFF
+"""A signature type with a name of its own behind this byte; the one known here is `chopmark/ml-dsa-44`."""
 
 KEY_ID_SIZE = 4
-TIME_MAX = 2**63 - 1
-"""The latest time of a cosignature, in POSIX seconds."""
+
+_TYPES: Mapping[int, tuple[bytes, Algorithm]] = {
+    TYPE_ED25519: (b"\x01", Algorithm.ED25519),
+    TYPE_COSIGNATURE_ED25519: (b"\x04", Algorithm.ED25519),
+    TYPE_COSIGNATURE_ML_DSA_44: (b"\x06", Algorithm.ML_DSA_44),
+    TYPE_LONG_IDENTIFIER: (b"\xffchopmark/ml-dsa-44", Algorithm.ML_DSA_44),
+}
+"""What stands before the public key in vkeys and key ids, and the algorithm of the key, by signature type."""
+_DOCUMENT_TYPES = {Algorithm.ED25519: TYPE_ED25519, Algorithm.ML_DSA_44: TYPE_LONG_IDENTIFIER}
 
 _EM_DASH = "\N{EM DASH} "
 _CONTROL_BUT_NEWLINE = bytes(byte for byte in range(0x20) if byte != 0x0A)
 _KEY_ID_HEX = re.compile("[0-9a-f]{8}", re.ASCII)
 _VKEY_SIZE = 4096
 """Characters of a vkey: an ML-DSA-44 key takes some 1,800."""
-_TIME_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +203,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class NoteVerifier:
-    """A key that signs notes: its name, id (4 bytes), type (0x01 or 0x04) and public key."""
+    """A key that signs notes: its name, id (4 bytes), type (0x01, 0x04, 0x06 or 0xff) and public key."""
 
     name: str
     key_id: bytes = field(init=False)
@@ -173,14 +212,17 @@ class NoteVerifier:
 
     def __post_init__(self) -> None:
         check_key_name(self.name, where="vkey")
-        if self.type not in (TYPE_ED25519, TYPE_COSIGNATURE_ED25519):
-            raise _unsupported_type(self.type, self.name)
-        if self.public_key.algorithm is not Algorithm.ED25519:
+        if self.type not in _TYPES:
+            raise _unsupported_type(bytes([self.type]), self.name)
+        algorithm = _TYPES[self.type][1]
+        if self.public_key.algorithm is not algorithm:
             raise KeyMaterialError(
-                f"signature type {self.type:#04x} takes an Ed25519 key, not {self.public_key.algorithm.text}",
+                f"signature type {self.type:#04x} takes an {algorithm.text} key, not {self.public_key.algorithm.text}",
                 where=f"key {self.name}",
             )
-        object.__setattr__(self, "key_id", key_id(self.name, bytes([self.type]) + self.public_key.raw))
+        if self.type == TYPE_COSIGNATURE_ML_DSA_44:
+            check_cosigned_name(self.name, where="vkey")
+        object.__setattr__(self, "key_id", key_id(self.name, self._typed_key))
 
     @classmethod
     def from_vkey(cls, vkey: str) -> NoteVerifier:
@@ -199,40 +241,52 @@ class NoteVerifier:
         typed = strict.base64_decode(encoded, where=f"vkey {name}")
         if not typed:
             raise FormatError("no signature type and key", where=f"vkey {name}")
-        if typed[0] not in (TYPE_ED25519, TYPE_COSIGNATURE_ED25519):
-            raise _unsupported_type(typed[0], name)
+        prefix, algorithm = _TYPES.get(typed[0], (b"", Algorithm.ED25519))
+        if not prefix or not typed.startswith(prefix):
+            raise _unsupported_type(typed, name)
         if bytes.fromhex(identifier) != key_id(name, typed):
             raise FormatError("the key id is not that of this name and key", where=f"vkey {name}")
-        return cls(name, typed[0], PublicKey(Algorithm.ED25519, typed[1:]))
+        return cls(name, typed[0], PublicKey(algorithm, typed[len(prefix) :]))
 
     @property
     def vkey(self) -> str:
         """The text form, as `from_vkey` reads it."""
-        return f"{self.name}+{self.key_id.hex()}+{strict.base64_encode(bytes([self.type]) + self.public_key.raw)}"
+        return f"{self.name}+{self.key_id.hex()}+{strict.base64_encode(self._typed_key)}"
+
+    @property
+    def _typed_key(self) -> bytes:
+        return _TYPES[self.type][0] + self.public_key.raw
 
     def verify(self, text: bytes, signature: bytes) -> None:
         """Verify what follows the key id in a signature line over the note text `text`.
 
+        A line of type 0x06 covers the first three lines of a checkpoint only, and one whose time is 0 says nothing of
+        when: `CosignatureVerifier` and `TlogPolicy` do not take it for the cosignature of a witness.
+
         Raises:
-            SignatureError: it is not this key's signature.
+            SignatureError: it is not this key's signature, or, for type 0x06, the text is no checkpoint.
         """
         try:
             if self.type == TYPE_COSIGNATURE_ED25519:
                 time, signature = split_cosignature(signature)
                 text = cosigned_message(text, time)
+            elif self.type == TYPE_COSIGNATURE_ML_DSA_44:
+                time, signature = split_cosignature(signature)
+                text = checkpoint_subtree_message(self.name, time, text)
             self.public_key.verify(text, signature)
         except (FormatError, SignatureError) as error:
             raise SignatureError("the signature of a known key does not verify", where=f"key {self.name}") from error
 
 
 class NoteSigner:
-    """Signs notes with an Ed25519 key under a name (signature type 0x01)."""
+    """Signs notes under a name, with an Ed25519 key (signature type 0x01) or an ML-DSA-44 key (type 0xff)."""
 
     __slots__ = ("_signer", "verifier")
 
     def __init__(self, name: str, signer: Signer) -> None:
+        number = _DOCUMENT_TYPES.get(signer.public_key.algorithm, TYPE_ED25519)
         self._signer = signer
-        self.verifier = NoteVerifier(name, TYPE_ED25519, signer.public_key)
+        self.verifier = NoteVerifier(name, number, signer.public_key)
 
     @property
     def name(self) -> str:
@@ -267,25 +321,11 @@ def sign_note(text: str, signers: Sequence[NoteSigner]) -> Note:
 
 
 def key_id(name: str, typed_key: bytes) -> bytes:
-    """Compute a key id: the first 4 bytes of SHA-256(name ‖ 0A ‖ type ‖ public key)."""
-    return sha256(name.encode("utf-8") + b"\n" + typed_key).digest()[:KEY_ID_SIZE]
+    """Compute a key id: the first 4 bytes of SHA-256(name ‖ 0A ‖ type ‖ public key).
 
-
-def cosigned_message(text: bytes, time: int) -> bytes:
-    """Write what a cosignature of type 0x04 at `time` (POSIX seconds) signs."""
-    return b"cosignature/v1\ntime %d\n%b" % (time, text)
-
-
-def split_cosignature(signature: bytes) -> tuple[int, bytes]:
-    """Split a cosignature, as it follows the key id, into its time (POSIX seconds) and the bare signature.
-
-    Raises:
-        FormatError: it has no time, or one above 2^63 − 1.
+    `typed_key` is the type, with the name behind it where the type byte is ff, and the public key.
     """
-    time = int.from_bytes(signature[:_TIME_SIZE], "big")
-    if len(signature) <= _TIME_SIZE or time > TIME_MAX:
-        raise FormatError("a cosignature is a time of 8 bytes, at most 2^63 − 1, and a signature", where="cosignature")
-    return time, signature[_TIME_SIZE:]
+    return sha256(name.encode("utf-8") + b"\n" + typed_key).digest()[:KEY_ID_SIZE]
 
 
 def check_key_name(name: str, *, where: str) -> None:
@@ -316,13 +356,12 @@ def _utf8(text: str | bytes) -> bytes:
         raise FormatError("not Unicode text: it has lone surrogates", where="note") from error
 
 
-def _unsupported_type(number: int, name: str) -> UnsupportedError:
-    known = {
-        TYPE_COSIGNATURE_ML_DSA_44: "an ML-DSA-44 (sub)tree cosignature",
-        TYPE_LONG_IDENTIFIER: "a type with a name of its own",
-    }.get(number, "not one of Ed25519 notes and cosignatures")
+def _unsupported_type(typed: bytes, name: str) -> UnsupportedError:
+    kind = f"{typed[0]:#04x}"
+    if typed[0] == TYPE_LONG_IDENTIFIER:
+        kind += " with a name other than chopmark/ml-dsa-44"
     return UnsupportedError(
-        f"signature type {number:#04x} is {known}, which this version does not verify",
+        f"signature type {kind} is not one that this version verifies",
         where=f"vkey {name}",
-        remedy="Use a key of type 0x01, or of type 0x04 for a witness",
+        remedy="Use a key of type 0x01 or 0xff for documents, 0x04 or 0x06 for a witness, 0x01 or 0x06 for a log",
     )

@@ -3,8 +3,8 @@
 Spec: https://c2sp.org/tlog-policy. A text of lines; items are separated by spaces and tabs, empty lines and lines that
 begin with `#` are ignored, and names are octets without further meaning:
 
-    log <vkey> [<url>]                              type 0x01; its key name is the origin of the log
-    witness <name> <vkey> [<url>]                   type 0x04
+    log <vkey> [<url>]                              type 0x01 or 0x06; its key name is the origin of the log
+    witness <name> <vkey> [<url>]                   type 0x04 or 0x06
     group <name> <any | all | k> <member> …         members: witnesses and groups above, each in one group only
     quorum <name | none>                            exactly one: a witness or group above
 
@@ -17,6 +17,13 @@ Sample, one group for each operator, so that the quorum counts operators, not ke
     group R02 any us-1
     group peers 2 R01 R02
     quorum peers
+
+**Two keys.** A log or a witness may have an Ed25519 key and an ML-DSA-44 key, each on a line of its own. The two keys
+of a witness stand in the group of their operator, which takes `any` of them, so both together are one vote. Where the
+policy has an Ed25519 key of a log, a checkpoint of that log needs a line of such a key; the ML-DSA-44 line stands
+beside it, and satisfies alone only where the policy has no other key of the log. A line of type 0x06 may have the time
+0, which says nothing of when: it is never counted as a witness's. Nor is a log's own line: no key is that of a log and
+of a witness.
 
 **The witnessed time.** A policy turns the times of the cosignatures into one: the earliest time by which the quorum
 was met, were the cosignatures to arrive in the order of their times. So the time of a witness is that of its earliest
@@ -40,14 +47,14 @@ from dataclasses import dataclass, field, replace
 
 from chopmark import strict
 from chopmark.checkpoint import Checkpoint, SignedCheckpoint
-from chopmark.cosignature import CosignatureVerifier
+from chopmark.cosignature import COSIGNATURE_TYPES, CosignatureVerifier
 from chopmark.errors import FormatError, KeyMaterialError, LimitError, QuorumError, SignatureError
-from chopmark.note import TYPE_COSIGNATURE_ED25519, TYPE_ED25519, Note, NoteVerifier, split_cosignature
+from chopmark.note import TYPE_COSIGNATURE_ML_DSA_44, TYPE_ED25519, Note, NoteVerifier, split_cosignature
 
 NO_QUORUM = "none"
 
 POLICY_SIZE = 256 * 1024
-"""Bytes of a policy: room for the definitions below with post-quantum keys, and some."""
+"""Bytes of a policy: room for 128 post-quantum keys, and some."""
 DEFINITIONS = 128
 """Logs, witnesses and groups, each; the specification asks for 32."""
 
@@ -91,7 +98,7 @@ class WitnessedCheckpoint:
 
     Args:
         checkpoint: what it says.
-        times: when each witness of the policy that cosigned did so, by its own clock: POSIX seconds, ascending.
+        times: when each witness key of the policy that cosigned did so, by its own clock: POSIX seconds, ascending.
         time: by when the quorum was met, POSIX seconds; see the top of the module.
     """
 
@@ -112,7 +119,11 @@ class TlogPolicy:
 
     def __post_init__(self) -> None:
         known = [log.verifier for log in self.logs]
-        known.extend(witness.verifier.note_verifier for witness in self.witnesses)
+        witnesses = [witness.verifier.note_verifier for witness in self.witnesses]
+        if both := set(known) & set(witnesses):
+            name = next(iter(both)).name
+            raise FormatError(f"the key {name} is that of a log and of a witness", where="policy")
+        known.extend(witnesses)
         object.__setattr__(self, "_known", tuple(known))
 
     @classmethod
@@ -149,7 +160,8 @@ class TlogPolicy:
 
         Raises:
             FormatError: it is no signed checkpoint.
-            SignatureError: no log of the policy that has this origin signed it, or a known key's line is bad.
+            SignatureError: no log of the policy that has this origin signed it, or not with its Ed25519 key where the
+                policy has one; or a known key's line is bad.
             QuorumError: the quorum is not met, or the policy has none, so that there is no witnessed time.
         """
         signed = self._verified(note)
@@ -177,7 +189,11 @@ class TlogPolicy:
         signed = SignedCheckpoint.from_note(note) if isinstance(note, Note) else note
         origin = signed.checkpoint.origin
         verified = signed.note.verify(self._known)
-        if not any(log.origin == origin and log.verifier in verified for log in self.logs):
+        keys = [log.verifier for log in self.logs if log.origin == origin]
+        needed = [key for key in keys if key.type == TYPE_ED25519] or keys
+        if not any(key in verified for key in needed):
+            if any(key in verified for key in keys):
+                raise SignatureError("signed with the ML-DSA-44 key of its log alone", where=origin)
             raise SignatureError("not signed by a log of the policy that has this origin", where=origin)
         return signed
 
@@ -189,7 +205,8 @@ class TlogPolicy:
             name = names.get((line.name, line.key_id))
             if name is not None:
                 time, _ = split_cosignature(line.signature)
-                times[name] = min(time, times.get(name, time))
+                if time:
+                    times[name] = min(time, times.get(name, time))
         return times
 
     def _time_of_quorum(self, times: Mapping[str, int]) -> int | None:
@@ -239,8 +256,8 @@ class _Reader:
         if len(items) not in (1, 2):
             raise self.fault("not of the form `log <vkey> [<url>]`")
         verifier = self.key(items[0])
-        if verifier.type != TYPE_ED25519:
-            raise self.fault(f"the key of a log has type 0x01, not {verifier.type:#04x}")
+        if verifier.type not in (TYPE_ED25519, TYPE_COSIGNATURE_ML_DSA_44):
+            raise self.fault(f"the key of a log has type 0x01 or 0x06, not {verifier.type:#04x}")
         if any(log.verifier.public_key == verifier.public_key for log in self.logs):
             raise self.fault("a log with the key of another one")
         self.logs.append(PolicyLog(verifier, *items[1:]))
@@ -250,8 +267,8 @@ class _Reader:
         if len(items) not in (2, 3):
             raise self.fault("not of the form `witness <name> <vkey> [<url>]`")
         verifier = self.key(items[1])
-        if verifier.type != TYPE_COSIGNATURE_ED25519:
-            raise self.fault(f"the key of a witness has type 0x04, not {verifier.type:#04x}")
+        if verifier.type not in COSIGNATURE_TYPES:
+            raise self.fault(f"the key of a witness has type 0x04 or 0x06, not {verifier.type:#04x}")
         if any(witness.verifier.public_key == verifier.public_key for witness in self.witnesses):
             raise self.fault("a witness with the key of another one")
         self.define(items[0])
