@@ -241,6 +241,19 @@ class Log:
         if self._stopped_by is None:
             self._stopped_by = str(error) or type(error).__name__
 
+    def check_running(self) -> None:
+        """Check that the log goes on.
+
+        Raises:
+            LogStoppedError: it stopped.
+        """
+        if self._stopped_by is not None:
+            raise LogStoppedError(
+                f"the log stopped: {self._stopped_by}",
+                where=self.store.where,
+                remedy="Open it again once the reason is gone: what was acknowledged is kept",
+            )
+
     def append(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> BatchAnswer:
         """Take a batch of entries, durably; the same batch sent again gets the same answer.
 
@@ -276,7 +289,7 @@ class Log:
         """
         bodies = [(submission, batch_digest(submission.entries)) for submission in submissions]
         with self._mutex:
-            self._check_running()
+            self.check_running()
             known = self.store.batches([(each.client.name, each.number) for each in submissions])
             group = _Group(self._edge.size)
             answers: list[BatchAnswer | BatchError] = []
@@ -347,13 +360,13 @@ class Log:
             LogStoppedError: the database says something else than this process committed.
         """
         with self._mutex:
-            self._check_running()
+            self.check_running()
             if self._signer is None:
                 raise FolderError("the log was opened without its key", where=self.store.where)
             committed = self.store.tree()
             if committed != CommittedTree(self._edge.size, self._edge.root):
                 self.stop(LogStoppedError("somebody else changed the database"))
-                self._check_running()
+                self.check_running()
             checkpoint = Checkpoint(self.identity.origin, committed.size, committed.root)
             note = sign_note(checkpoint.body(), [self._signer])
             if self._cosigner is not None:
@@ -428,14 +441,6 @@ class Log:
                 retry_after=_RETRY_AFTER,
                 where=self.identity.origin,
                 remedy="Send the batch again once the log has published: a witness quorum may be missing",
-            )
-
-    def _check_running(self) -> None:
-        if self._stopped_by is not None:
-            raise LogStoppedError(
-                f"the log stopped: {self._stopped_by}",
-                where=self.store.where,
-                remedy="Open it again once the reason is gone: what was acknowledged is kept",
             )
 
     @contextmanager
