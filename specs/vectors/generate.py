@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from specs.vectors.bundle_vectors import bundle_vectors
+from specs.vectors.cosignature_vectors import cosignature_vectors
 from specs.vectors.credential_vectors import credential_vectors
 from specs.vectors.encoding_vectors import base45_vectors, cbor_vectors, qr_text_vectors
 from specs.vectors.log_vectors import entry_vectors, landmark_vectors, tile_vectors
 from specs.vectors.material import Material
 from specs.vectors.merkle_vectors import merkle_vectors
-from specs.vectors.note_vectors import checkpoint_vectors, cosignature_vectors, note_vectors
+from specs.vectors.note_vectors import checkpoint_vectors, note_vectors
 from specs.vectors.number_vectors import number_vectors
 from specs.vectors.policy_vectors import policy_vectors, proof_vectors
 from specs.vectors.presentation_vectors import challenge_vectors, presentation_vectors

@@ -1,4 +1,4 @@
-"""Vectors of signed notes, checkpoints and cosignatures."""
+"""Vectors of signed notes and of checkpoints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from chopmark.merkle import EMPTY_ROOT
 from chopmark.note import Note, NoteSignature, NoteSigner, NoteVerifier, key_id, sign_note
 
 from specs.vectors.merkle_vectors import sample_log
+from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from specs.vectors.sample_world import NOW, SeededRandom
 from specs.vectors.vector_file import FORMAT, KEY, LIMIT, SIGNATURE, UNSUPPORTED, VectorFile
 
@@ -81,8 +82,37 @@ def note_vectors() -> VectorFile:
         ("65-signatures", "65 signature lines", body + "\n" + "— x AAAAAAAA\n" * 65, LIMIT),
     ):
         file.refuse(f"note-{name}", description, "note", given(text), error)
+    _add_ml_dsa_44_notes(file, first)
     _add_vkeys(file, first)
     return file
+
+
+def _add_ml_dsa_44_notes(file: VectorFile, classical: NoteSigner) -> None:
+    second = NoteSigner(classical.name, DeterministicMlDsa44Signer(b"\x08" * 32))
+    cosigner = Cosigner(classical.name, DeterministicMlDsa44Signer(b"\x08" * 32))
+    known = [classical.vkey, second.vkey]
+    line, good = second.sign(TEXT), classical.sign(TEXT)
+    bad = NoteSignature(line.name, line.key_id, line.signature[:-1] + bytes((line.signature[-1] ^ 1,)))
+
+    def given(*lines: NoteSignature, vkeys: list[str]) -> dict[str, Any]:
+        return {"text": Note(TEXT, lines).encode().decode(), "vkeys": vkeys}
+
+    for name, description, value, count in (
+        ("ml-dsa-44", "a key of type ff, named chopmark/ml-dsa-44", given(line, vkeys=[second.vkey]), 1),
+        ("both-algorithms", "two keys of one name, of two algorithms", given(good, line, vkeys=known), 2),
+    ):
+        file.accept(f"note-{name}", description, "note", value, [classical.name] * count)
+    for name, description, value in (
+        ("ml-dsa-44-bad", "a bad ML-DSA-44 line beside a good Ed25519 line", given(good, bad, vkeys=known)),
+        (
+            "type-06-on-a-text",
+            "a line of type 06 below what is no checkpoint",
+            given(
+                NoteSignature(cosigner.name, cosigner.verifier.key_id, bytes(8) + line.signature), vkeys=[cosigner.vkey]
+            ),
+        ),
+    ):
+        file.refuse(f"note-{name}", description, "note", value, SIGNATURE)
 
 
 def _add_vkeys(file: VectorFile, signer: NoteSigner) -> None:
@@ -94,9 +124,13 @@ def _add_vkeys(file: VectorFile, signer: NoteSigner) -> None:
         hexadecimal = (identifier or key_id(named, typed)).hex()
         return {"text": f"{named}+{hexadecimal}+{base64.b64encode(typed).decode()}"}
 
+    ml_dsa_44 = DeterministicMlDsa44Signer(b"\x08" * 32)
+    raw = ml_dsa_44.public_key.raw
     verifiers: list[tuple[str, str, NoteVerifier]] = [
         ("note", "type 01, signs notes", signer.verifier),
         ("witness", "type 04, cosigns", witness),
+        ("ml-dsa-44-witness", "type 06, cosigns with ML-DSA-44", Cosigner(name, ml_dsa_44).verifier.note_verifier),
+        ("ml-dsa-44-note", "type ff chopmark/ml-dsa-44, signs notes", NoteSigner(name, ml_dsa_44).verifier),
     ]
     for label, description, verifier in verifiers:
         result = {
@@ -116,8 +150,22 @@ def _add_vkeys(file: VectorFile, signer: NoteSigner) -> None:
         ),
         ("key-id-upper-case", "a key id in upper case", {"text": _upper(good)}, FORMAT),
         ("type-2", "a type that is not known", vkey(b"\2" + public_key.raw), UNSUPPORTED),
-        ("type-6", "an ML-DSA-44 cosignature key, whose use comes later", vkey(b"\6" + bytes(1312)), UNSUPPORTED),
-        ("type-255", "a type with a name of its own", vkey(b"\xffchopmark/ml-dsa-44" + bytes(32)), UNSUPPORTED),
+        (
+            "type-255-unknown",
+            "a type with a name that is not known",
+            vkey(b"\xffexample.com/other" + bytes(32)),
+            UNSUPPORTED,
+        ),
+        ("type-255-alone", "a type with no name of its own", vkey(b"\xff" + bytes(32)), UNSUPPORTED),
+        ("ml-dsa-44-short", "an ML-DSA-44 key of 1,311 bytes", vkey(b"\6" + raw[:-1]), KEY),
+        ("ml-dsa-44-of-type-1", "an ML-DSA-44 key under type 01", vkey(b"\1" + raw), KEY),
+        ("ed25519-of-type-6", "an Ed25519 key under type 06", vkey(b"\6" + public_key.raw), KEY),
+        (
+            "name-256",
+            "a name of 256 bytes of a key that cosigns with ML-DSA-44",
+            vkey(b"\6" + raw, named="n" * 256),
+            FORMAT,
+        ),
         ("type-missing", "no key at all", vkey(b""), FORMAT),
         ("key-short", "a key of 31 bytes", vkey(b"\1" + public_key.raw[:-1]), KEY),
         ("key-small-order", "a key under which anybody can sign", vkey(b"\1\1" + bytes(31)), KEY),
@@ -162,54 +210,4 @@ def checkpoint_vectors() -> VectorFile:
         ("empty-log-other-root", "size 0 with another root than the empty one", f"{origin}\n0\n{root}\n", FORMAT),
     ):
         file.refuse(f"checkpoint-{name}", description, "checkpoint", {"text": text}, error)
-    return file
-
-
-def cosignature_vectors() -> VectorFile:
-    """All vectors of `cosignature.json`."""
-    file = VectorFile("cosignature", "specs/log.md")
-    log = sample_log(13)
-    witness, other, _ = log.witnesses
-    signed = Note.parse(log.checkpoint(at=NOW, witnesses=[witness]))
-    checkpoint = Checkpoint.parse(signed.text)
-    line = witness.cosign(checkpoint, NOW)
-
-    def given(*lines: NoteSignature, text: str = signed.text, vkey: str = witness.vkey) -> dict[str, str]:
-        return {"text": Note(text, (signed.signatures[0], *lines)).encode().decode(), "vkey": vkey}
-
-    for name, description, value, time in (
-        ("one", "a checkpoint with one cosignature", given(line), NOW),
-        (
-            "earliest-counts",
-            "two cosignatures of one witness: the earlier time counts",
-            given(line, witness.cosign(checkpoint, NOW - 60)),
-            NOW - 60,
-        ),
-        ("none", "a checkpoint that this witness did not cosign", given(other.cosign(checkpoint, NOW)), None),
-        ("time-0", "a cosignature of 1970-01-01", given(witness.cosign(checkpoint, 0)), 0),
-    ):
-        file.accept(f"cosignature-{name}", description, "cosignature", value, {"time": time})
-    later = (NOW + 3600).to_bytes(8, "big") + line.signature[8:]
-    beyond = (2**63).to_bytes(8, "big") + line.signature[8:]
-    bare = NoteSigner(witness.name, Ed25519Signer.from_private_bytes(b"\5" * 32)).sign(signed.text)
-    larger = signed.text.replace("\n13\n", "\n14\n")
-
-    def changed(signature: bytes) -> dict[str, str]:
-        return given(NoteSignature(line.name, line.key_id, signature))
-
-    for name, description, value, error in (
-        ("time-changed", "another time than was signed", changed(later), SIGNATURE),
-        ("time-2-63", "a time of 2^63", changed(beyond), SIGNATURE),
-        ("without-time", "64 bytes, as a note signature has", changed(bare.signature), SIGNATURE),
-        ("time-only", "a time without a signature", changed(line.signature[:8]), SIGNATURE),
-        ("another-checkpoint", "over a checkpoint of another size", given(line, text=larger), SIGNATURE),
-        (
-            "one-of-two-bad",
-            "a good line and a bad one of the same witness",
-            given(line, NoteSignature(line.name, line.key_id, later)),
-            SIGNATURE,
-        ),
-        ("note-key", "a key of type 01, which does not cosign", given(line, vkey=log.signer.vkey), KEY),
-    ):
-        file.refuse(f"cosignature-{name}", description, "cosignature", value, error)
     return file

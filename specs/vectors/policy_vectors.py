@@ -13,9 +13,14 @@ from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
 
 from specs.vectors.merkle_vectors import ORIGIN, sample_log
+from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from specs.vectors.sample_log import SampleLog
 from specs.vectors.sample_world import NOW
 from specs.vectors.vector_file import FORMAT, LIMIT, PROOF, QUORUM, SIGNATURE, UNSUPPORTED, VectorFile
+
+PQ_LOG = Cosigner(ORIGIN, DeterministicMlDsa44Signer(b"\x0b" * 32))
+PQ_WITNESS = Cosigner("cn-sh.example/witness", DeterministicMlDsa44Signer(b"\x0a" * 32))
+DOCUMENT = NoteSigner("cn-sh.example/root/a", DeterministicMlDsa44Signer(b"\x0a" * 32))
 
 
 def policy_text(log: SampleLog, threshold: str = "2") -> str:
@@ -32,6 +37,7 @@ def policy_vectors() -> VectorFile:
     log = sample_log(13)
     _add_texts(file, log)
     _add_checks(file, log)
+    _add_two_algorithms(file, log)
     return file
 
 
@@ -93,10 +99,17 @@ def _add_texts(file: VectorFile, log: SampleLog) -> None:
         ("name-none", "a witness with the name `none`", f"{line}witness none {first.vkey}\nquorum none\n", FORMAT),
         ("log-with-witness-key", "a key of type 04 for a log", f"log {third.vkey}\nquorum none\n", FORMAT),
         ("witness-with-log-key", "a key of type 01 for a witness", f"witness a {vkey}\nquorum a\n", FORMAT),
+        ("document-key", "a key of type ff for a witness", f"witness a {DOCUMENT.vkey}\nquorum a\n", FORMAT),
         (
-            "key-type-6",
+            "key-in-two-roles",
+            "one key of type 06 for a log and a witness",
+            f"log {PQ_LOG.vkey}\nwitness a {PQ_LOG.vkey}\nquorum a\n",
+            FORMAT,
+        ),
+        (
+            "key-type-2",
             "a key of a type that is not verified here",
-            f"{line}witness a {_ml_dsa_vkey()}\nquorum a\n",
+            f"{line}witness a {_vkey_of_type_2()}\nquorum a\n",
             UNSUPPORTED,
         ),
         ("key-bad", "a key that is none", f"log {vkey[:-8]}\nquorum none\n", FORMAT),
@@ -104,8 +117,8 @@ def _add_texts(file: VectorFile, log: SampleLog) -> None:
         file.refuse(f"policy-{name}", description, "tlog_policy", {"text": given}, error)
 
 
-def _ml_dsa_vkey() -> str:
-    typed = b"\6" + bytes(1312)
+def _vkey_of_type_2() -> str:
+    typed = b"\2" + bytes(91)
     return f"us-il.example/witness+{key_id('us-il.example/witness', typed).hex()}+{base64.b64encode(typed).decode()}"
 
 
@@ -162,6 +175,68 @@ def _add_checks(file: VectorFile, log: SampleLog) -> None:
             "cosignature-bad",
             "one bad cosignature of a known witness",
             given(Note(body, (*good, broken)).encode().decode(), "any"),
+            SIGNATURE,
+        ),
+    ):
+        file.refuse(f"quorum-{name}", description, "quorum", value, error)
+
+
+def _add_two_algorithms(file: VectorFile, log: SampleLog) -> None:
+    """A log and an operator with a key of each algorithm: two keys are one log, and one vote."""
+    body = Note.parse(log.checkpoint(at=NOW, witnesses=[])).text
+    read = Checkpoint.parse(body)
+    first, second, _ = log.witnesses
+    both = (
+        f"log {log.signer.vkey}\nlog {PQ_LOG.vkey}\nwitness w1 {first.vkey}\nwitness w1-pq {PQ_WITNESS.vkey}\n"
+        f"witness w2 {second.vkey}\ngroup R01 any w1 w1-pq\ngroup R02 any w2\ngroup peers 2 R01 R02\nquorum peers\n"
+    )
+    alone = f"log {PQ_LOG.vkey}\nwitness w2 {second.vkey}\nquorum w2\n"
+    ed25519, ml_dsa_44 = log.signer.sign(body), PQ_LOG.cosign(read, NOW)
+    lines = (first.cosign(read, NOW - 10), PQ_WITNESS.cosign(read, NOW - 20), second.cosign(read, NOW - 30))
+    untimed = PQ_WITNESS.cosign_subtree(log.origin, 0, log.size, read.root)
+    log_untimed = PQ_LOG.cosign_subtree(log.origin, 0, log.size, read.root)
+    bad = NoteSignature(PQ_LOG.name, PQ_LOG.verifier.key_id, bytes(2428))
+
+    def given(*signatures: NoteSignature, policy: str = both) -> dict[str, str]:
+        return {"policy": policy, "checkpoint": Note(body, signatures).encode().decode()}
+
+    for name, description, value, time, times in (
+        (
+            "both-keys",
+            "a witness of two keys is one vote, at its earlier time",
+            given(ed25519, ml_dsa_44, *lines),
+            NOW - 20,
+            3,
+        ),
+        ("ml-dsa-44-witness", "a witness that cosigned with ML-DSA-44 alone", given(ed25519, *lines[1:]), NOW - 20, 2),
+        (
+            "ml-dsa-44-log",
+            "a log of which the policy has an ML-DSA-44 key alone; its own line may have no time",
+            given(log_untimed, lines[2], policy=alone),
+            NOW - 30,
+            1,
+        ),
+    ):
+        result = {"origin": log.origin, "size": log.size, "time": time, "times": times}
+        file.accept(f"quorum-{name}", description, "quorum", value, result)
+    for name, description, value, error in (
+        ("both-keys-of-one", "two keys of one witness, and no other", given(ed25519, *lines[:2]), QUORUM),
+        (
+            "untimed-cosignature",
+            "a cosigned subtree of the size of the checkpoint is no witness",
+            given(ed25519, untimed, lines[2]),
+            QUORUM,
+        ),
+        (
+            "ml-dsa-44-log-alone",
+            "the ML-DSA-44 line of a log whose Ed25519 key is known",
+            given(ml_dsa_44, *lines),
+            SIGNATURE,
+        ),
+        (
+            "ml-dsa-44-log-bad",
+            "a bad ML-DSA-44 line beside a good one of Ed25519",
+            given(ed25519, bad, *lines),
             SIGNATURE,
         ),
     ):

@@ -20,7 +20,7 @@ from chopmark.errors import ChopmarkError
 from chopmark.key_file import parse_key_file
 from chopmark.keys import Algorithm, PublicKey
 from chopmark.landmark import LandmarkFile, LandmarkProof, LandmarkRecord
-from chopmark.note import Note, NoteVerifier
+from chopmark.note import Note, NoteSignature, NoteVerifier
 from chopmark.presentation import Presentation
 from chopmark.root_epoch import Roots
 from chopmark.status import StatusList, StatusListToken
@@ -215,6 +215,13 @@ def run_checkpoint(given: Given) -> Any:
 def run_cosignature(given: Given) -> Any:
     verifier = CosignatureVerifier.from_vkey(given["vkey"])
     return {"time": verifier.verify_all(SignedCheckpoint.parse(given["text"]))}
+
+
+def run_subtree_cosignature(given: Given) -> Any:
+    line = NoteSignature.parse(given["line"])
+    verifier = CosignatureVerifier.from_vkey(given["vkey"])
+    subtree = {"origin": given["origin"], "start": given["start"], "end": given["end"]}
+    verifier.verify_subtree(**subtree, root=bytes.fromhex(given["hash"]), signature=line)
 
 
 def run_tlog_policy(given: Given) -> Any:
