@@ -349,13 +349,14 @@ def test_an_ended_peering_is_no_longer_vouched_for(world: Any) -> None:
 
 def test_a_policy_counts_operators_not_keys(tmp_path: Path) -> None:
     vkeys = [
-        init_witness(tmp_path / str(number), name=name, passphrase=b"x", cost=ScryptCost(n=2**10))
+        vkey
         for number, name in enumerate(["a.example/1", "a.example/2", "b.example/1", "c.example/1"])
+        for vkey in init_witness(tmp_path / str(number), name=name, passphrase=b"x", cost=ScryptCost(n=2**10))
     ]
     own = log_vkey("d.example/log/2026", Ed25519Signer.generate())
     text = log_policy(own, vkeys, None)
     assert "group operators 2 operator-1 operator-2 operator-3\n" in text
-    assert "group operator-1 any witness-1 witness-2\n" in text
+    assert "group operator-1 any witness-1 witness-2 witness-3 witness-4\n" in text, "two witnesses of two keys each"
     assert default_floor(text) == text.partition("\n")[2]
     with pytest.raises(RefusedError, match="4 of 3"):
         log_policy(own, vkeys, 4)

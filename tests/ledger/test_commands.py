@@ -12,7 +12,7 @@ import pytest
 from chopmark.errors import ChopmarkError
 from chopmark.strict import base64_encode
 from chopmark_ledger import client, log_commands, witness_commands
-from chopmark_ledger.client import witness_vkey
+from chopmark_ledger.client import witness_vkeys
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_landmark_ends_an_interval_without_the_key(world: World) -> None:
     world.check()
 
 
-def test_witness_init_prints_the_vkey_of_the_new_witness(
+def test_witness_init_prints_the_vkeys_of_the_new_witness(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "witness"
@@ -77,7 +77,7 @@ def test_witness_init_prints_the_vkey_of_the_new_witness(
     arguments = ["init", str(folder), "--name", "cn-bj.example/witness", "--log", world.vkey]
     result = run(witness_commands.witness, [*arguments, "--passphrase-file", str(tmp_path / "passphrase")])
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{witness_vkey(folder)}\n"
+    assert result.stdout.splitlines() == list(witness_vkeys(folder))
     assert result.stdout.startswith("cn-bj.example/witness+")
     client.open_witness(folder, b"a passphrase of this test")
     assert run(witness_commands.witness, ["add-log", str(folder), world.vkey]).exit_code == 0

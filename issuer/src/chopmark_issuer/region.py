@@ -33,7 +33,7 @@ from chopmark_ledger.client import (
     create_ledger,
     log_vkey,
     open_ledger,
-    witness_vkey,
+    witness_vkeys,
 )
 from sqlalchemy import Connection, insert, select
 
@@ -150,8 +150,8 @@ class Region:
                     )
                 log_key = folder.generate()
                 vkey = log_vkey(origin, log_key)
-                vkeys = [witness_vkey(witness) for witness in plan.witnesses]
-                policy = log_policy(vkey, vkeys, plan.quorum)
+                own_keys = [(each, witness) for witness in plan.witnesses for each in witness_vkeys(witness)]
+                policy = log_policy(vkey, [each for each, _ in own_keys], plan.quorum)
                 keys.enrol_key(
                     connection,
                     log_key.public_key,
@@ -174,7 +174,7 @@ class Region:
                         created_at=at,
                     )
                 )
-                for witness, witness_key in zip(plan.witnesses, vkeys, strict=True):
+                for witness_key, witness in own_keys:
                     connection.execute(insert(WITNESS).values(vkey=witness_key, folder=str(witness.resolve())))
                 begin_epoch(
                     connection,
@@ -247,7 +247,12 @@ class Region:
             witnesses = self._witnesses
             if witnesses is None:
                 passphrase = self.settings.witness_passphrase or self.settings.passphrase
-                witnesses = [FolderWitness(Path(row.folder), row.vkey, passphrase, clock=self.clock) for row in rows]
+                vkeys: dict[str, list[str]] = {}
+                for row in rows:
+                    vkeys.setdefault(row.folder, []).append(row.vkey)
+                witnesses = [
+                    FolderWitness(Path(folder), keys, passphrase, clock=self.clock) for folder, keys in vkeys.items()
+                ]
             self._ledger = open_ledger(
                 self.settings.log,
                 key=self.keys.signer(log_key.kid),

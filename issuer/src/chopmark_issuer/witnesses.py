@@ -2,12 +2,12 @@
 
 Only publishing needs their keys: everything else that reads the region's log gets along without their passphrase.
 
-    FolderWitness(Path("/srv/us-ny/witness"), vkey, passphrase, clock=clock)
+    FolderWitness(Path("/srv/us-ny/witness"), vkeys, passphrase, clock=clock)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chopmark.errors import KeyMaterialError
@@ -15,19 +15,29 @@ from chopmark_ledger.client import LocalWitness, WitnessAnswer, open_witness
 
 
 class FolderWitness:
-    """The witness in a folder, known by its vkey (a `WitnessClient`)."""
+    """The witness in a folder, known by its vkeys (a `WitnessClient`)."""
 
-    def __init__(self, folder: Path, vkey: str, passphrase: bytes, *, clock: Callable[[], int]) -> None:
+    def __init__(self, folder: Path, vkeys: Sequence[str], passphrase: bytes, *, clock: Callable[[], int]) -> None:
         self._folder = folder
-        self._vkey = vkey
+        self._vkeys = tuple(vkeys)
         self._passphrase = passphrase
         self._clock = clock
         self._open: LocalWitness | None = None
 
     @property
+    def name(self) -> str:
+        """The name of its keys, for messages."""
+        return self._vkeys[0].partition("+")[0]
+
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """The keys that its cosignatures verify with, of which the policy counts any."""
+        return self._vkeys
+
+    @property
     def vkey(self) -> str:
-        """The key that its cosignatures verify with."""
-        return self._vkey
+        """The first of its keys."""
+        return self._vkeys[0]
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Ask it to cosign.
@@ -41,7 +51,7 @@ class FolderWitness:
                 self._open = open_witness(self._folder, self._passphrase, clock=self._clock)
             except KeyMaterialError as error:
                 raise KeyMaterialError(
-                    "the passphrase does not open the key of the witness",
+                    "the passphrase does not open the keys of the witness",
                     where=str(self._folder),
                     remedy="Name the file with its passphrase: --witness-passphrase-file FILE",
                 ) from error

@@ -49,6 +49,7 @@ __all__ = [
     "open_witness",
     "recompute_landmarks",
     "witness_vkey",
+    "witness_vkeys",
 ]
 
 Clock = Callable[[], int]
@@ -116,9 +117,19 @@ class LocalWitness:
         self._clock = clock
 
     @property
+    def name(self) -> str:
+        """Its name, for messages."""
+        return self._witness.name
+
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """The keys it cosigns with, the Ed25519 key first."""
+        return self._witness.vkeys
+
+    @property
     def vkey(self) -> str:
-        """The key it cosigns with."""
-        return self._witness.vkey
+        """The Ed25519 key it cosigns with."""
+        return self._witness.vkeys[0]
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Send an `add-checkpoint` request."""
@@ -268,8 +279,8 @@ def open_ledger(
 
 def init_witness(
     folder: Path, *, name: str, passphrase: bytes, cost: key_file.ScryptCost = key_file.DEFAULT_COST
-) -> str:
-    """Make a witness with a new key in `folder`; answers its vkey. See `chopmark_ledger.witness_folder`."""
+) -> tuple[str, ...]:
+    """Make a witness with new keys in `folder`; answers its vkeys. See `chopmark_ledger.witness_folder`."""
     return witness_folder.init_witness(folder, name, passphrase, cost=cost)
 
 
@@ -278,11 +289,16 @@ def add_log_to_witness(folder: Path, vkey: str) -> None:
     witness_folder.add_log(folder, vkey)
 
 
+def witness_vkeys(folder: Path) -> tuple[str, ...]:
+    """The vkeys of the witness in `folder`, the Ed25519 key first; no passphrase is needed."""
+    return witness_folder.witness_vkeys(folder)
+
+
 def witness_vkey(folder: Path) -> str:
-    """The vkey of the witness in `folder`; no passphrase is needed."""
-    return witness_folder.witness_vkey(folder)
+    """The Ed25519 vkey of the witness in `folder`; no passphrase is needed."""
+    return witness_folder.witness_vkeys(folder)[0]
 
 
 def open_witness(folder: Path, passphrase: bytes, *, clock: Clock = system_clock) -> LocalWitness:
-    """Open the witness in `folder` with its key; several processes may do so at once."""
-    return LocalWitness(witness_folder.open_witness(folder, passphrase), clock)
+    """Open the witness in `folder` with its keys; several processes may do so at once."""
+    return LocalWitness(witness_folder.open_witness(folder, passphrase).witness, clock)

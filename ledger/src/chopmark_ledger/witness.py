@@ -1,44 +1,49 @@
 """A witness: cosigns a log's checkpoint only if it follows from the one it cosigned before.
 
-Spec: https://c2sp.org/tlog-witness (`add-checkpoint`), https://c2sp.org/tlog-cosignature.
+Spec: https://c2sp.org/tlog-witness, https://c2sp.org/tlog-cosignature; `chopmark_ledger.witness_requests` reads what
+it is asked.
 
-    request   old <size> ⏎ up to 63 proof hashes, base64, one a line ⏎ empty line ⏎ the signed checkpoint
-    answer    200 cosignature lines · 400 malformed, or old above the new size · 403 no good signature of the log ·
-              404 unknown origin · 409 old is not the size held, which the body gives as `<size>⏎`
-              (text/x.tlog.size) · 422 the proof does not verify, or another root at the same size
+    add-checkpoint   200 a cosignature line of each key · 400 malformed, or old above the new size · 403 no good
+                     signature of the log · 404 unknown origin · 409 old is not the size held, which the body gives
+                     as `<size>⏎` (text/x.tlog.size) · 413 too large · 422 the proof does not verify, or another root
+                     at the same size
+    sign-subtree     200 the line of the ML-DSA-44 key, without a time · 400 malformed, or no subtree of that
+                     checkpoint · 413 too large · 422 the proof does not verify · 404 unknown origin, or this witness
+                     signs no subtrees · 403 no good cosignature of this witness on the checkpoint
 
 `decide` is the whole rule, a pure function of what is held and what is submitted. `Witness` puts it to work: what it
-holds is read, judged and durably replaced under one lock, before the answer is given. Two checkpoints of one log that
+holds is read, judged and durably replaced as one step, before the answer is given. Two checkpoints of one log that
 cannot be brought together are kept as evidence.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from chopmark import merkle, strict
-from chopmark.errors import FormatError, LimitError, ProofError, SignatureError
-from chopmark.keys import Signer
-from chopmark.limits import LIMITS
-from chopmark.note import (
-    TYPE_COSIGNATURE_ED25519,
-    Note,
-    NoteSignature,
-    NoteVerifier,
-    cosigned_message,
-)
+from chopmark import merkle
+from chopmark.cosignature import Cosigner
+from chopmark.errors import FormatError, KeyMaterialError, ProofError, SignatureError
+from chopmark.keys import Algorithm, Signer
+from chopmark.note import Note, NoteSignature, NoteVerifier
 
 from chopmark_ledger.errors import WitnessClockError
+from chopmark_ledger.witness_requests import (
+    MAX_REQUEST_SIZE,
+    Submission,
+    SubmittedCheckpoint,
+    parse_submission,
+    parse_subtree_request,
+    peek_origin,
+)
 
-MAX_REQUEST_SIZE = 256 * 1024
-"""63 proof lines, and a checkpoint with a few dozen post-quantum signatures."""
 CLOCK_TOLERANCE = 300
 """Seconds that the witness's clock may fall back; its cosignatures then repeat the last time."""
+_KEPT_SIGNATURES = 16
+"""Signature lines of the log that are kept below its checkpoint, one of each key that it is known by."""
 
 _TEXT = "text/plain; charset=utf-8"
 _SIZE = "text/x.tlog.size"
@@ -64,22 +69,6 @@ class WitnessState:
     note: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A well-formed request: the old size, the proof from there, and the signed checkpoint, as parsed and verbatim.
-
-    Extension lines of the checkpoint are allowed; they are cosigned and not judged.
-    """
-
-    old_size: int
-    proof: tuple[bytes, ...]
-    note: Note
-    verbatim: bytes
-    origin: str
-    size: int
-    root: bytes
-
-
 class Contradiction(Enum):
     """Why two signed checkpoints of one log are kept as evidence."""
 
@@ -103,10 +92,11 @@ class Evidence:
 
 
 class WitnessStore(Protocol):
-    """Where a witness keeps its state; `load` and `save` are called within `exclusive`."""
+    """Where a witness keeps its state; `load`, `save` and `keep_evidence` are called within `exclusive` of that
+    origin."""
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Keep every other request out, in this process and in others."""
+    def exclusive(self, origin: str) -> AbstractContextManager[None]:
+        """Keep every other request for this origin out, in this process and in others."""
         ...
 
     def load(self, origin: str) -> WitnessState:
@@ -118,47 +108,15 @@ class WitnessStore(Protocol):
         ...
 
     def keep_evidence(self, evidence: Evidence) -> None:
-        """Keep evidence, durably before returning."""
+        """Keep evidence, durably before returning. Where there is no room for it the store says so to its operator:
+        the refusal is answered all the same."""
         ...
-
-
-def parse_request(body: bytes) -> Submission:
-    """Read the body of an `add-checkpoint` request.
-
-    Raises:
-        FormatError: it is malformed.
-    """
-    if len(body) > MAX_REQUEST_SIZE:
-        raise LimitError(f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB", where="request")
-    head, separator, verbatim = body.partition(b"\n\n")
-    if not separator:
-        raise FormatError("no empty line before the checkpoint", where="request")
-    try:
-        first, *proof_lines = head.decode("ascii").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError("not ASCII", where="request") from error
-    if not first.startswith("old "):
-        raise FormatError("does not begin with `old <size>`", where="request, line 1")
-    old_size = strict.decimal(first.removeprefix("old "), where="request, line 1")
-    if len(proof_lines) > LIMITS.proof_hashes:
-        raise LimitError(f"more than {LIMITS.proof_hashes} proof lines", where="request")
-    proof = tuple(
-        strict.base64_decode(line, where=f"request, line {number}", size=merkle.HASH_SIZE)
-        for number, line in enumerate(proof_lines, 2)
-    )
-    note = Note.parse(verbatim)
-    lines = note.text.split("\n")
-    if len(lines) < 4 or not all(lines[:-1]):
-        raise FormatError("a checkpoint has at least three lines, none of them empty", where="checkpoint")
-    size = strict.decimal(lines[1], where="checkpoint, line 2")
-    root = strict.base64_decode(lines[2], where="checkpoint, line 3", size=merkle.HASH_SIZE)
-    return Submission(old_size, proof, note, verbatim, lines[0], size, root)
 
 
 def decide(held: WitnessState, submission: Submission) -> tuple[WitnessAnswer | None, Contradiction | None]:
     """Judge a submission whose signature is good: None for "cosign it", or the refusal; and whether the two
     checkpoints contradict each other."""
-    size, root, proof = submission.size, submission.root, submission.proof
+    size, root, proof = submission.checkpoint.size, submission.checkpoint.root, submission.proof
     contradiction = Contradiction.FORK if held.note and size == held.size and root != held.root else None
     if submission.old_size > size:
         return _refuse(400, "the old size is above that of the checkpoint"), contradiction
@@ -184,62 +142,118 @@ class Witness:
 
     Args:
         name: the key name of its cosignatures.
-        signer: an Ed25519 key that signs nothing else.
+        signers: its keys, which sign nothing else: Ed25519, ML-DSA-44, or one of each.
         store: where its state lives.
         logs: the keys of the logs it witnesses, by origin.
+
+    Raises:
+        KeyMaterialError: no key, two of one algorithm, or one that cosigns nothing.
+        FormatError: `name` is no key name.
     """
 
     def __init__(
-        self, name: str, signer: Signer, store: WitnessStore, logs: Mapping[str, Sequence[NoteVerifier]]
+        self, name: str, signers: Sequence[Signer], store: WitnessStore, logs: Mapping[str, Sequence[NoteVerifier]]
     ) -> None:
-        self.verifier = NoteVerifier(name, TYPE_COSIGNATURE_ED25519, signer.public_key)
-        self._signer = signer
+        algorithms = [signer.public_key.algorithm for signer in signers]
+        if not algorithms or len(set(algorithms)) != len(algorithms):
+            raise KeyMaterialError("a witness has one key of an algorithm, or one of each", where=f"witness {name}")
+        self.name = name
+        self._cosigners = tuple(Cosigner(name, signer) for signer in signers)
+        self._subtree_cosigner = next(
+            (
+                cosigner
+                for cosigner, algorithm in zip(self._cosigners, algorithms, strict=True)
+                if algorithm is Algorithm.ML_DSA_44
+            ),
+            None,
+        )
+        self._verifiers = tuple(cosigner.verifier.note_verifier for cosigner in self._cosigners)
         self._store = store
         self._logs = logs
-        self._mutex = threading.Lock()
 
     @property
-    def name(self) -> str:
-        """The key name of the cosignatures."""
-        return self.verifier.name
+    def vkeys(self) -> tuple[str, ...]:
+        """The vkeys under which the cosignatures verify, for a tlog-policy."""
+        return tuple(cosigner.vkey for cosigner in self._cosigners)
 
-    @property
-    def vkey(self) -> str:
-        """The vkey under which the cosignatures verify, for a tlog-policy."""
-        return self.verifier.vkey
+    def refuse_unread(self, body: bytes) -> WitnessAnswer | None:
+        """Refuse an `add-checkpoint` request that need not be read for that: too large, or of an unknown origin."""
+        if len(body) > MAX_REQUEST_SIZE:
+            return _TOO_LARGE
+        origin = peek_origin(body)
+        return None if origin is None or origin in self._logs else _UNKNOWN_ORIGIN
 
     def add_checkpoint(self, body: bytes, at: int) -> WitnessAnswer:
         """Answer an `add-checkpoint` request at the time `at` (POSIX seconds).
 
         Raises:
             WitnessClockError: the clock is behind the last cosignature by more than the tolerance.
+            LedgerDamagedError: what is held is damaged; nothing was cosigned.
             StorageError: the state cannot be read or written; nothing was cosigned.
         """
+        unread = self.refuse_unread(body)
+        if unread is not None:
+            return unread
         try:
-            submission = parse_request(body)
+            submission = parse_submission(body)
         except FormatError as error:
             return _refuse(400, str(error))
-        verifiers = self._logs.get(submission.origin)
-        if verifiers is None:
-            return _refuse(404, "this witness does not know the origin")
+        checkpoint = submission.checkpoint
+        known = self._logs.get(checkpoint.origin)
+        if known is None:
+            return _UNKNOWN_ORIGIN
         try:
-            submission.note.verify(verifiers)
+            signed = checkpoint.note.verify(known)
         except SignatureError as error:
             return _refuse(403, str(error))
-        with self._mutex, self._store.exclusive():
-            held = self._store.load(submission.origin)
+        with self._store.exclusive(checkpoint.origin):
+            held = self._store.load(checkpoint.origin)
             refusal, contradiction = decide(held, submission)
             if contradiction is not None:
-                self._store.keep_evidence(_evidence(contradiction, held, submission, at))
+                self._store.keep_evidence(_evidence(contradiction, held, checkpoint, at))
             if refusal is not None:
                 return refusal
             time = self._time(held, at)
-            cosignature = self._cosign(submission.note.text, time)
-            known = {(verifier.name, verifier.key_id) for verifier in verifiers}
-            signed = [line for line in submission.note.signatures if (line.name, line.key_id) in known]
-            note = Note(submission.note.text, (*signed, cosignature)).encode()
-            self._store.save(submission.origin, WitnessState(submission.size, submission.root, time, note))
-        return WitnessAnswer(200, f"{cosignature.encode()}\n".encode())
+            text = checkpoint.note.text
+            cosignatures = [cosigner.cosign_text(text, time) for cosigner in self._cosigners]
+            note = Note(text, (*_lines_of(checkpoint.note, signed), *cosignatures)).encode()
+            self._store.save(checkpoint.origin, WitnessState(checkpoint.size, checkpoint.root, time, note))
+        return WitnessAnswer(200, "".join(f"{line.encode()}\n" for line in cosignatures).encode())
+
+    def sign_subtree(self, body: bytes) -> WitnessAnswer:
+        """Answer a `sign-subtree` request; the status codes go in the order of the specification.
+
+        A checkpoint that any key of this witness cosigned will do, also an earlier one: what belongs to it belongs
+        to all that followed.
+        """
+        if self._subtree_cosigner is None:
+            return _refuse(404, "this witness signs no subtrees")
+        if len(body) > MAX_REQUEST_SIZE:
+            return _TOO_LARGE
+        try:
+            request = parse_subtree_request(body)
+        except FormatError as error:
+            return _refuse(400, str(error))
+        checkpoint = request.checkpoint
+        try:
+            merkle.verify_subtree_consistency(
+                start=request.start,
+                end=request.end,
+                size=checkpoint.size,
+                subtree_root=request.hash,
+                root=checkpoint.root,
+                proof=request.proof,
+            )
+        except ProofError as error:
+            return _refuse(422, str(error))
+        if checkpoint.origin not in self._logs:
+            return _UNKNOWN_ORIGIN
+        try:
+            checkpoint.note.verify(self._verifiers)
+        except SignatureError as error:
+            return _refuse(403, str(error))
+        line = self._subtree_cosigner.cosign_subtree(checkpoint.origin, request.start, request.end, request.hash)
+        return WitnessAnswer(200, f"{line.encode()}\n".encode())
 
     def _time(self, held: WitnessState, at: int) -> int:
         if at < held.time - CLOCK_TOLERANCE:
@@ -250,16 +264,24 @@ class Witness:
             )
         return max(at, held.time, 1)
 
-    def _cosign(self, text: str, time: int) -> NoteSignature:
-        signature = self._signer.sign(cosigned_message(text.encode("utf-8"), time))
-        return NoteSignature(self.name, self.verifier.key_id, time.to_bytes(8, "big") + signature)
+
+def _lines_of(note: Note, signed: Iterable[NoteVerifier]) -> list[NoteSignature]:
+    """One verified line of each key that signed, in the order of the note."""
+    wanted = {(verifier.name, verifier.key_id) for verifier in signed}
+    first: dict[tuple[str, bytes], NoteSignature] = {}
+    for line in note.signatures:
+        if (line.name, line.key_id) in wanted:
+            first.setdefault((line.name, line.key_id), line)
+    return list(first.values())[:_KEPT_SIGNATURES]
 
 
-def _evidence(contradiction: Contradiction, held: WitnessState, submission: Submission, at: int) -> Evidence:
-    return Evidence(
-        contradiction, submission.origin, submission.size, submission.root, held.note, submission.verbatim, at
-    )
+def _evidence(contradiction: Contradiction, held: WitnessState, submitted: SubmittedCheckpoint, at: int) -> Evidence:
+    return Evidence(contradiction, submitted.origin, submitted.size, submitted.root, held.note, submitted.verbatim, at)
 
 
 def _refuse(status: int, reason: str) -> WitnessAnswer:
-    return WitnessAnswer(status, f"{reason}\n".encode())
+    return WitnessAnswer(status, f"{reason}\n".encode("utf-8", "backslashreplace"))
+
+
+_TOO_LARGE = _refuse(413, f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB")
+_UNKNOWN_ORIGIN = _refuse(404, "this witness does not know the origin")

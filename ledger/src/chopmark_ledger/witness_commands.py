@@ -25,16 +25,18 @@ def init(
     passphrase_file: Annotated[
         Path | None,
         typer.Option(
-            "--passphrase-file", help="A file with the passphrase for its key; else CHOPMARK_PASSPHRASE_FILE names one."
+            "--passphrase-file",
+            help="A file with the passphrase of its keys; else CHOPMARK_PASSPHRASE_FILE names it.",
         ),
     ] = None,
 ) -> None:
-    """Make a witness with a new key, and print the vkey that logs put into their policies."""
+    """Make a witness with new keys, and print the vkeys that logs put into their policies."""
     from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415
 
     from chopmark_ledger.witness_folder import init_witness  # noqa: PLC0415
 
-    typer.echo(init_witness(folder, name, read_passphrase(passphrase_file), logs=log_vkeys or ()))
+    for vkey in init_witness(folder, name, read_passphrase(passphrase_file), logs=log_vkeys or ()):
+        typer.echo(vkey)
 
 
 @witness.command("add-log")

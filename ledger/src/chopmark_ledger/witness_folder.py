@@ -1,131 +1,115 @@
-"""A witness in a folder: its name and logs, its key, what it cosigned, and evidence.
+"""A witness in a folder: its name, its keys and the logs it knows.
 
-    witness.json                      {"format": "chopmark/witness/v1", "name": …, "logs": [vkeys of logs]}
-    witness.key                       the private key, encrypted under a passphrase
-    logs/<origin hash>/checkpoint     the last checkpoint cosigned, log's and own signatures on it: the state, and
-                                      what tlog-witness asks a witness to serve for monitors
-    evidence/<case>/                  held.note and submitted.note, verbatim, and case.json
-    lock, staging/                    one request at a time; files on their way
+    witness.json                      {"format": "chopmark/witness/v2", "name": …, "vkeys": [its own],
+                                       "logs": [vkeys of logs]}
+    witness.key                       the Ed25519 key, encrypted under a passphrase
+    witness-ml-dsa-44.key             the ML-DSA-44 key, likewise
+    logs/, cosigned/, evidence/       what it cosigned; see `chopmark_ledger.witness_state`
+    lock, staging/                    held while witness.json is written
 
-<origin hash> is the SHA-256 of the origin in hex. A log is known by its vkey, whose name is its origin. Several
-processes may use one folder: each request takes the lock for as long as it is judged and written.
+A log is known by its vkeys, of type 0x01 or 0x06, whose name is its origin. The version v1 has no `vkeys` and the
+Ed25519 key alone; it is read as well, and kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from hashlib import sha256
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chopmark import durable_file, key_file, strict
-from chopmark.checkpoint import Checkpoint
-from chopmark.errors import ChopmarkError, FormatError, UnsupportedError
-from chopmark.keys import Ed25519Signer
-from chopmark.limits import LIMITS
-from chopmark.note import TYPE_COSIGNATURE_ED25519, TYPE_ED25519, Note, NoteVerifier, split_cosignature
+from chopmark.cosignature import CosignatureVerifier, Cosigner
+from chopmark.cosigned_message import check_cosigned_name
+from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, StorageError, UnsupportedError
+from chopmark.keys import Algorithm, Ed25519Signer, MlDsa44Signer
+from chopmark.note import (
+    TYPE_COSIGNATURE_ED25519,
+    TYPE_COSIGNATURE_ML_DSA_44,
+    TYPE_ED25519,
+    NoteVerifier,
+)
 
 from chopmark_ledger import durable
-from chopmark_ledger.errors import FolderError, LedgerDamagedError
-from chopmark_ledger.witness import Evidence, Witness, WitnessState
+from chopmark_ledger.errors import FolderError
+from chopmark_ledger.witness import Witness
+from chopmark_ledger.witness_state import FolderStore
 
-FORMAT = "chopmark/witness/v1"
+FORMAT = "chopmark/witness/v2"
+_FIRST_FORMAT = "chopmark/witness/v1"
 _CONFIGURATION = "witness.json"
-_KEY = "witness.key"
-_MAX_CONFIGURATION = 4 * 1024 * 1024
-_MAX_CASES = 1000
-"""Cases kept of each kind and log: one that forks without end must neither fill the disk nor hide another's forks."""
+_KEYS = {Algorithm.ED25519: "witness.key", Algorithm.ML_DSA_44: "witness-ml-dsa-44.key"}
+_TYPES = {Algorithm.ED25519: TYPE_COSIGNATURE_ED25519, Algorithm.ML_DSA_44: TYPE_COSIGNATURE_ML_DSA_44}
+_MAX_CONFIGURATION = 16 * 1024 * 1024
+"""Bytes of witness.json: some eight thousand logs with post-quantum keys."""
+_KEYS_OF_A_LOG = 16
+"""Keys by which one log is known: both kinds, and some generations of each."""
 
 
-class FolderStore:
-    """The state of a witness in its folder; see `chopmark_ledger.witness.WitnessStore`.
+@dataclass(frozen=True, slots=True)
+class WitnessConfiguration:
+    """What witness.json says: the name, the witness's own vkeys (none in the first version), and those of the logs."""
 
-    Args:
-        folder: the folder of the witness.
-        verifier: the witness's own key, under which the state it finds must verify.
+    name: str
+    vkeys: tuple[str, ...]
+    logs: tuple[str, ...]
+
+
+class KnownLogs(Mapping[str, Sequence[NoteVerifier]]):
+    """The keys of the logs in a witness.json, by origin; they are read anew when that file is replaced.
+
+    While what stands there cannot be read, the last that could be goes on to count, and `problem` says why.
+
+    Raises:
+        FolderError, FormatError, KeyMaterialError, StorageError: the file cannot be read to begin with.
     """
 
-    def __init__(self, folder: Path, verifier: NoteVerifier) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._staging = folder / "staging"
-        self._verifier = verifier
+        self._seen = self._identity()
+        self._logs = _read_logs(folder)
+        self.problem: str | None = None
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep every other request out, in this process and in others."""
-        with durable_file.held_for_a_moment(self._folder):
-            yield
+    def __getitem__(self, origin: str) -> Sequence[NoteVerifier]:
+        self._refresh()
+        return self._logs[origin]
 
-    def load(self, origin: str) -> WitnessState:
-        """Read what is held of an origin.
+    def __iter__(self) -> Iterator[str]:
+        self._refresh()
+        return iter(tuple(self._logs))
 
-        Raises:
-            LedgerDamagedError: the file is not a checkpoint of that origin with this witness's cosignature. It is
-                never taken for "nothing held": that would allow a second history.
-        """
-        path = self._checkpoint(origin)
-        data = durable_file.read_file(path, max_size=LIMITS.note_size)
-        if data is None:
-            return WitnessState()
-        try:
-            note = Note.parse(data)
-            note.verify([self._verifier])
-            own_key = (self._verifier.name, self._verifier.key_id)
-            own = next(line for line in note.signatures if (line.name, line.key_id) == own_key)
-            time, _ = split_cosignature(own.signature)
-            held_origin, size, root = note.text.split("\n")[:3]
-            checkpoint = Checkpoint.parse(f"{held_origin}\n{size}\n{root}\n")
-        except (ChopmarkError, ValueError) as error:
-            raise _damaged(path, str(error)) from error
-        if checkpoint.origin != origin:
-            raise _damaged(path, f"it is of {checkpoint.origin}")
-        return WitnessState(checkpoint.size, checkpoint.root, time, data)
+    def __len__(self) -> int:
+        self._refresh()
+        return len(self._logs)
 
-    def save(self, origin: str, state: WitnessState) -> None:
-        """Replace what is held of an origin, durably.
-
-        Raises:
-            StorageError: it cannot be made durable; what is held is the old state or the new one.
-        """
-        self._write(self._checkpoint(origin), state.note)
-
-    def keep_evidence(self, evidence: Evidence) -> None:
-        """Keep both notes of a contradiction; a case that is kept already is not written again.
-
-        Raises:
-            StorageError: it cannot be made durable.
-        """
-        kind = evidence.contradiction.value
-        of_this_log = f"{kind}-{_origin_hash(evidence.origin)[:16]}"
-        cases = self._folder / "evidence"
-        folder = cases / f"{of_this_log}-{evidence.size}-{evidence.root.hex()[:16]}"
-        if (folder / "case.json").is_file() or len(list(cases.glob(f"{of_this_log}-*"))) >= _MAX_CASES:
+    def _refresh(self) -> None:
+        identity = self._identity()
+        if identity == self._seen:
             return
-        description = {
-            "origin": evidence.origin,
-            "contradiction": kind,
-            "time": strict.time_encode(evidence.time),
-            "held": "held.note",
-            "submitted": "submitted.note",
-        }
-        self._write(folder / "held.note", evidence.held)
-        self._write(folder / "submitted.note", evidence.submitted)
-        self._write(folder / "case.json", json.dumps(description, ensure_ascii=False, indent=2).encode() + b"\n")
+        try:
+            self._logs = _read_logs(self._folder)
+            self.problem = None
+        except ChopmarkError as error:
+            self.problem = str(error)
+        self._seen = identity
 
-    def _checkpoint(self, origin: str) -> Path:
-        return self._folder / "logs" / _origin_hash(origin) / "checkpoint"
+    def _identity(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self._folder / _CONFIGURATION)  # noqa: PTH116 - a third of the time of Path.stat
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
-    def _write(self, path: Path, data: bytes) -> None:
-        durable.make_folder(path.parent)
-        durable.make_folder(self._staging)
-        durable.empty_folder(self._staging)  # whatever is there is left over: only who holds the lock writes
-        durable.replace_file(path, data, staging=self._staging)
-        for folder in path.parents:
-            durable.sync_folder(folder)
-            if folder == self._folder:
-                break
+
+@dataclass(frozen=True, slots=True)
+class OpenedWitness:
+    """A witness that was opened, and the parts of it that an operator wants to look at."""
+
+    witness: Witness
+    store: FolderStore
+    logs: KnownLogs
 
 
 def init_witness(
@@ -135,8 +119,8 @@ def init_witness(
     *,
     logs: Sequence[str] = (),
     cost: key_file.ScryptCost = key_file.DEFAULT_COST,
-) -> str:
-    """Make a witness with a new key in `folder`, for the logs of these vkeys; answers its own, for their policies.
+) -> tuple[str, ...]:
+    """Make a witness with new keys in `folder`, for the logs of these vkeys; answers its own, for their policies.
 
     Raises:
         FolderError: a witness is there already, or what one cosigned.
@@ -144,10 +128,10 @@ def init_witness(
         KeyMaterialError: the passphrase is empty.
         StorageError: the folder cannot be written.
     """
-    signer = Ed25519Signer.generate()
-    vkey = NoteVerifier(name, TYPE_COSIGNATURE_ED25519, signer.public_key).vkey
-    for log in logs:
-        _check_log_vkey(log)
+    check_cosigned_name(name, where="name")
+    signers = (Ed25519Signer.generate(), MlDsa44Signer.generate())
+    vkeys = tuple(Cosigner(name, signer).vkey for signer in signers)
+    _logs_by_origin(logs)
     durable.make_folder(folder)
     with durable_file.held_for_a_moment(folder):
         if (folder / _CONFIGURATION).exists():
@@ -158,63 +142,124 @@ def init_witness(
                 where=str(folder),
                 remedy="Bring that file back from a backup, or choose another folder",
             )
-        # A key without a configuration is left over from an init that ended early: nothing was ever signed with it.
-        (folder / _KEY).unlink(missing_ok=True)
-        key_file.write_key_file(folder / _KEY, signer, passphrase, cost=cost)
-        _write_configuration(folder, name, list(dict.fromkeys(logs)))
-    return vkey
+        for signer in signers:
+            path = folder / _KEYS[signer.public_key.algorithm]
+            # A key without a configuration is left over from an init that ended early: it never signed anything.
+            path.unlink(missing_ok=True)
+            key_file.write_key_file(path, signer, passphrase, cost=cost)
+        _write_configuration(folder, WitnessConfiguration(name, vkeys, tuple(dict.fromkeys(logs))))
+        durable.sync_folder(folder.parent)
+    return vkeys
 
 
-def open_witness(folder: Path, passphrase: bytes) -> Witness:
-    """Open the witness in `folder` with its key.
+def open_witness(folder: Path, passphrase: bytes) -> OpenedWitness:
+    """Open the witness in `folder` with its keys.
 
     Raises:
-        FolderError: there is none.
+        FolderError: there is none, or a key of it is missing.
         FormatError, KeyMaterialError, StorageError: its files cannot be read, or the passphrase is another one.
     """
-    name, vkeys = _read_configuration(folder)
-    signer = key_file.read_key_file(folder / _KEY).load(passphrase, where=str(folder / _KEY))
-    logs: dict[str, list[NoteVerifier]] = {}
-    for vkey in vkeys:
-        verifier = NoteVerifier.from_vkey(vkey)
-        logs.setdefault(verifier.name, []).append(verifier)
-    verifier = NoteVerifier(name, TYPE_COSIGNATURE_ED25519, signer.public_key)
-    return Witness(name, signer, FolderStore(folder, verifier), logs)
+    configuration = _read_configuration(folder)
+    files = _key_files(folder, configuration)
+    signers = [file.load(passphrase, where=str(path)) for path, file in files.items()]
+    verifiers = [Cosigner(configuration.name, signer).verifier.note_verifier for signer in signers]
+    store = FolderStore(folder, verifiers)
+    logs = KnownLogs(folder)
+    return OpenedWitness(Witness(configuration.name, signers, store, logs), store, logs)
 
 
-def witness_vkey(folder: Path) -> str:
-    """The vkey of the witness in `folder`; no passphrase is needed.
+def read_configuration(folder: Path) -> WitnessConfiguration:
+    """The name, vkeys and logs of the witness in `folder`; no passphrase is needed.
 
     Raises:
-        FolderError: there is none.
+        FolderError: there is none, or a key of it is missing.
         FormatError, KeyMaterialError, StorageError: its files cannot be read.
     """
-    name, _ = _read_configuration(folder)
-    public_key = key_file.read_key_file(folder / _KEY).public_key
-    return NoteVerifier(name, TYPE_COSIGNATURE_ED25519, public_key).vkey
+    configuration = _read_configuration(folder)
+    keys = [file.public_key for file in _key_files(folder, configuration).values()]
+    return replace(
+        configuration,
+        vkeys=tuple(NoteVerifier(configuration.name, _TYPES[key.algorithm], key).vkey for key in keys),
+    )
+
+
+def witness_vkeys(folder: Path) -> tuple[str, ...]:
+    """The vkeys of the witness in `folder`, the Ed25519 key first; no passphrase is needed.
+
+    Raises: as `read_configuration`.
+    """
+    return read_configuration(folder).vkeys
 
 
 def add_log(folder: Path, vkey: str) -> None:
     """Let the witness in `folder` cosign for the log with this key; adding it twice is harmless.
+
+    A log with two keys is added by each of them. A witness that runs takes it up with the next request.
 
     Raises:
         FolderError: there is no witness.
         FormatError: not the vkey of a log.
         StorageError: the folder cannot be written.
     """
-    _check_log_vkey(vkey)
+    NoteVerifier.from_vkey(vkey)
     with durable_file.held_for_a_moment(folder):
-        name, logs = _read_configuration(folder)
-        if vkey not in logs:
-            _write_configuration(folder, name, [*logs, vkey])
+        configuration = _read_configuration(folder)
+        if vkey in configuration.logs:
+            return
+        changed = replace(configuration, logs=(*configuration.logs, vkey))
+        _logs_by_origin(changed.logs)
+        _write_configuration(folder, changed)
 
 
-def _check_log_vkey(vkey: str) -> None:
-    if NoteVerifier.from_vkey(vkey).type != TYPE_ED25519:
-        raise FormatError("a cosigner's key, not that of a log", where="vkey", remedy="A log signs with type 0x01")
+def _read_logs(folder: Path) -> dict[str, tuple[NoteVerifier, ...]]:
+    logs = _read_configuration(folder).logs
+    try:
+        return _logs_by_origin(logs)
+    except (FormatError, KeyMaterialError) as error:
+        raise type(error)(error.what, where=f"{folder / _CONFIGURATION}, logs, {error.where}") from error
 
 
-def _read_configuration(folder: Path) -> tuple[str, list[str]]:
+def _logs_by_origin(vkeys: Sequence[str]) -> dict[str, tuple[NoteVerifier, ...]]:
+    logs: dict[str, tuple[NoteVerifier, ...]] = {}
+    for vkey in dict.fromkeys(vkeys):
+        verifier = NoteVerifier.from_vkey(vkey)
+        if verifier.type not in (TYPE_ED25519, TYPE_COSIGNATURE_ML_DSA_44):
+            raise FormatError(
+                f"a key of type {verifier.type:#04x}, with which no log signs its checkpoints",
+                where=f"vkey {verifier.name}",
+                remedy="A log signs with type 0x01 or 0x06",
+            )
+        check_cosigned_name(verifier.name, where=f"vkey {verifier.name[:40]}")
+        others = logs.get(verifier.name, ())
+        if any(other.key_id == verifier.key_id for other in others):
+            raise KeyMaterialError("two different keys of one name and id", where=f"vkey {verifier.name}")
+        if len(others) >= _KEYS_OF_A_LOG:
+            raise FormatError(f"more than {_KEYS_OF_A_LOG} keys of one log", where=f"vkey {verifier.name}")
+        logs[verifier.name] = (*others, verifier)
+    return logs
+
+
+def _key_files(folder: Path, configuration: WitnessConfiguration) -> dict[Path, key_file.KeyFile]:
+    """The key files of a witness, by path; each is that of the vkey in witness.json."""
+    if not configuration.vkeys:
+        path = folder / _KEYS[Algorithm.ED25519]
+        return {path: key_file.read_key_file(path)}
+    files = {}
+    for vkey in configuration.vkeys:
+        verifier = CosignatureVerifier.from_vkey(vkey).note_verifier
+        path = folder / _KEYS[verifier.public_key.algorithm]
+        file = key_file.read_key_file(path)
+        if verifier.name != configuration.name or file.public_key != verifier.public_key:
+            raise KeyMaterialError(
+                f"not the key that {_CONFIGURATION} names",
+                where=str(path),
+                remedy="Bring both files back from one backup",
+            )
+        files[path] = file
+    return files
+
+
+def _read_configuration(folder: Path) -> WitnessConfiguration:
     path = folder / _CONFIGURATION
     data = durable_file.read_file(path, max_size=_MAX_CONFIGURATION)
     if data is None:
@@ -222,32 +267,32 @@ def _read_configuration(folder: Path) -> tuple[str, list[str]]:
             "there is no witness", where=str(folder), remedy="Make one with `chopmark witness init DIR --name N`"
         )
     document: Any = strict.json_decode(data, where=str(path), max_size=_MAX_CONFIGURATION)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") not in (FORMAT, _FIRST_FORMAT):
         raise UnsupportedError(f"not of the format {FORMAT}", where=str(path))
-    name, logs = document.get("name"), document.get("logs")
-    if document.keys() != {"format", "name", "logs"} or not isinstance(name, str) or not isinstance(logs, list):
-        raise FormatError("not an object of format, name and logs", where=str(path))
-    if not all(isinstance(vkey, str) for vkey in logs):
-        raise FormatError("logs is not a list of vkeys", where=str(path))
-    return name, logs
+    members = {"format", "name", "logs"} | ({"vkeys"} if document["format"] == FORMAT else set())
+    if document.keys() != members or not isinstance(document["name"], str):
+        raise FormatError(f"not an object of {', '.join(sorted(members))}", where=str(path))
+    vkeys, logs = (_texts(document.get(member, []), f"{path}, {member}") for member in ("vkeys", "logs"))
+    if document["format"] == FORMAT and not vkeys:
+        raise FormatError("no key of its own", where=f"{path}, vkeys")
+    return WitnessConfiguration(document["name"], vkeys, logs)
 
 
-def _write_configuration(folder: Path, name: str, logs: list[str]) -> None:
-    document = {"format": FORMAT, "name": name, "logs": logs}
-    staging = folder / "staging"
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise FormatError("not a list of vkeys", where=where)
+    return tuple(value)
+
+
+def _write_configuration(folder: Path, configuration: WitnessConfiguration) -> None:
+    document: dict[str, object] = {"format": _FIRST_FORMAT, "name": configuration.name}
+    if configuration.vkeys:
+        document |= {"format": FORMAT, "vkeys": configuration.vkeys}
+    data = json.dumps(document | {"logs": configuration.logs}, ensure_ascii=False, indent=2).encode() + b"\n"
+    if len(data) > _MAX_CONFIGURATION:
+        raise StorageError(f"above {_MAX_CONFIGURATION} bytes: too many logs", where=str(folder / _CONFIGURATION))
+    staging = folder / "staging" / "configuration"
     durable.make_folder(staging)
-    data = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
+    durable.empty_folder(staging)
     durable.replace_file(folder / _CONFIGURATION, data, staging=staging)
     durable.sync_folder(folder)
-
-
-def _origin_hash(origin: str) -> str:
-    return sha256(origin.encode("utf-8")).hexdigest()
-
-
-def _damaged(path: Path, reason: str) -> LedgerDamagedError:
-    return LedgerDamagedError(
-        f"not a checkpoint that this witness cosigned: {reason}",
-        where=str(path),
-        remedy="Bring the file back from a backup that is not older, or end this witness and begin a new one",
-    )

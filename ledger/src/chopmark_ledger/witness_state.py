@@ -1,0 +1,257 @@
+"""What a witness holds of each log, in its folder, so that it forgets no cosignature that it gave.
+
+    logs/<origin hash>/checkpoint     the last checkpoint cosigned, log's and own signatures on it: the state, and
+                                      what tlog-witness asks a witness to serve for monitors
+    logs/<origin hash>/lock           held while a request for this log is judged and written
+    cosigned/<origin hash>            the origin: there once anything of that log was cosigned, so that a state that
+                                      is lost is not taken for none
+    evidence/<case>/                  held.note and submitted.note, verbatim, and case.json
+    staging/<origin hash>/            files on their way
+
+<origin hash> is the SHA-256 of the origin in hex. Requests for different logs do not wait for each other; several
+processes may use one folder.
+
+What this process finds there, another may have written whose fsync failed: the kernel shows it, the disk may not have
+it. So it is written anew, and synced, before it is relied on or shown; names of folders are synced by each process
+once. After an fsync of this process failed, nothing is trusted until the witness is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from chopmark import durable_file, strict
+from chopmark.errors import ChopmarkError, FormatError, StorageError
+from chopmark.limits import LIMITS
+from chopmark.note import NoteVerifier, split_cosignature
+
+from chopmark_ledger.durable import REAL_DISK, Disk, SyncFailedError
+from chopmark_ledger.errors import LedgerDamagedError
+from chopmark_ledger.witness import Contradiction, Evidence, WitnessState
+from chopmark_ledger.witness_requests import read_checkpoint
+
+CASES = 1000
+"""Cases kept of each kind and log: one that forks without end must neither fill the disk nor hide another's forks."""
+_CASE_SIZE = 512 * 1024
+"""Bytes of a file of a case: a submitted note is smaller than a request."""
+
+
+class FolderStore:
+    """The state of a witness in its folder; see `chopmark_ledger.witness.WitnessStore`.
+
+    Args:
+        folder: the folder of the witness.
+        verifiers: the witness's own keys, of which one at least must have signed what is found there.
+        disk: the file system.
+    """
+
+    def __init__(self, folder: Path, verifiers: Sequence[NoteVerifier], *, disk: Disk = REAL_DISK) -> None:
+        self._folder = folder
+        self._verifiers = tuple(verifiers)
+        self._disk = disk
+        self._poison: str | None = None
+        # What follows is what this process itself made durable: nobody else's word counts.
+        self._held: dict[str, WitnessState] = {}
+        self._marked: set[str] = set()
+        self._named: set[Path] = set()
+        self._kept: set[str] = set()
+        self._lost: dict[str, str] = {}
+
+    @property
+    def poisoned_by(self) -> str | None:
+        """The fsync that failed; None while all is well."""
+        return self._poison
+
+    @property
+    def lost_evidence(self) -> Mapping[str, str]:
+        """Why evidence of a log could not be kept, by its origin; since this store was opened."""
+        return dict(self._lost)
+
+    @contextmanager
+    def exclusive(self, origin: str) -> Iterator[None]:
+        """Keep every other request for this origin out, in this process and in others.
+
+        Raises:
+            SyncFailedError: an fsync failed earlier.
+            StorageError: the folder is read-only.
+        """
+        self._check()
+        folder = self._log_folder(origin)
+        if folder not in self._named:
+            self._disk.make_folder(folder)
+        with durable_file.held_for_a_moment(folder):
+            self._check()  # it may have failed while this request waited
+            yield
+
+    def load(self, origin: str) -> WitnessState:
+        """Read what is held of an origin.
+
+        Raises:
+            LedgerDamagedError: the file is not a checkpoint of that origin with this witness's cosignature, or not
+                the one that was there. It is never taken for "nothing held": that would allow a second history.
+            StorageError: it cannot be read, or not be made durable.
+        """
+        path = self._log_folder(origin) / "checkpoint"
+        data = self._disk.read(path, LIMITS.note_size)
+        known = self._held.get(origin)
+        if data is None:
+            if known is not None or self._disk.size(self._mark(origin)) is not None:
+                raise _damaged(path, "it is gone")
+            return WitnessState()
+        if known is not None and known.note == data:
+            return known
+        state = self._parse(origin, path, data)
+        if known is not None and (state.size < known.size or (state.size == known.size and state.root != known.root)):
+            raise _damaged(path, f"it is not what followed the checkpoint of size {known.size}")
+        self.save(origin, state)
+        return state
+
+    def save(self, origin: str, state: WitnessState) -> None:
+        """Replace what is held of an origin, durably.
+
+        Raises:
+            SyncFailedError: it may not be durable; what is held is the old state or the new one.
+            StorageError: it cannot be written; likewise.
+        """
+        self._write(origin, self._log_folder(origin) / "checkpoint", state.note)
+        self._held[origin] = state
+        if origin not in self._marked:
+            self._write(origin, self._mark(origin), f"{origin}\n".encode())
+            self._marked.add(origin)
+
+    def checkpoint(self, origin: str) -> bytes | None:
+        """The last checkpoint cosigned of an origin, for monitors; None before the first. It is durable: a
+        cosignature that was shown must not be forgotten.
+
+        Raises:
+            LedgerDamagedError, StorageError: as `load`.
+        """
+        self._check()
+        known = self._held.get(origin)
+        if known is None or known.note != self._disk.read(self._log_folder(origin) / "checkpoint", LIMITS.note_size):
+            with self.exclusive(origin):
+                known = self.load(origin)
+        return known.note or None
+
+    def keep_evidence(self, evidence: Evidence) -> None:
+        """Keep both notes of a contradiction; a case that is kept already is not written again. Where that fails,
+        or too many cases are kept, `lost_evidence` says so.
+
+        Raises:
+            SyncFailedError: it may not be durable.
+        """
+        try:
+            self._keep_case(evidence)
+        except SyncFailedError:
+            raise
+        except ChopmarkError as error:
+            self._lost[evidence.origin] = str(error)
+
+    def case_counts(self) -> Mapping[tuple[str, Contradiction], int]:
+        """How many cases are kept, by the first 16 digits of the origin hash and kind.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        kinds = {kind.value: kind for kind in Contradiction}
+        counts: dict[tuple[str, Contradiction], int] = {}
+        for name in self._disk.names(self._folder / "evidence"):
+            kind, _, rest = name.partition("-")
+            if kind in kinds:
+                key = (rest.partition("-")[0], kinds[kind])
+                counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    def _keep_case(self, evidence: Evidence) -> None:
+        kind = evidence.contradiction.value
+        of_this_log = f"{kind}-{origin_hash(evidence.origin)[:16]}-"
+        name = f"{of_this_log}{evidence.size}-{evidence.root.hex()[:16]}"
+        if name in self._kept:
+            return
+        cases = self._folder / "evidence"
+        others = [each for each in self._disk.names(cases) if each.startswith(of_this_log)]
+        if name not in others and len(others) >= CASES:
+            raise StorageError(f"{CASES} cases of this kind and log are kept, no more", where=str(cases))
+        description = {
+            "origin": evidence.origin,
+            "contradiction": kind,
+            "time": strict.time_encode(evidence.time),
+            "held": "held.note",
+            "submitted": "submitted.note",
+        }
+        case = json.dumps(description, ensure_ascii=False, indent=2).encode() + b"\n"
+        files = {"held.note": evidence.held, "submitted.note": evidence.submitted, "case.json": case}
+        for file, data in files.items():
+            path = cases / name / file
+            found = self._disk.read(path, _CASE_SIZE)  # of a process before, which may not have got it to the disk
+            self._write(evidence.origin, path, data if found is None else found)
+        self._kept.add(name)
+
+    def _parse(self, origin: str, path: Path, data: bytes) -> WitnessState:
+        try:
+            checkpoint = read_checkpoint(data)
+            signed = checkpoint.note.verify(self._verifiers)
+            own = {(verifier.name, verifier.key_id) for verifier in signed}
+            lines = [line for line in checkpoint.note.signatures if (line.name, line.key_id) in own]
+            time = max(split_cosignature(line.signature)[0] for line in lines)
+            if time == 0:
+                raise FormatError("its cosignature has no time", where="checkpoint")
+        except ChopmarkError as error:
+            raise _damaged(path, str(error)) from error
+        if checkpoint.origin != origin:
+            raise _damaged(path, f"it is of {checkpoint.origin}")
+        return WitnessState(checkpoint.size, checkpoint.root, time, data)
+
+    def _write(self, origin: str, path: Path, data: bytes) -> None:
+        """Replace a file durably; called within `exclusive`, so that nobody else uses the staging folder."""
+        self._check()
+        staging = self._folder / "staging" / origin_hash(origin)
+        try:
+            if path.parent not in self._named:
+                self._disk.make_folder(path.parent)
+            if staging not in self._named:
+                self._disk.make_folder(staging)
+                self._disk.empty_folder(staging)  # what a process that ended early left behind
+                self._named.add(staging)
+            self._disk.write(path, data, staging)
+            self._disk.sync_folder(path.parent)
+            for folder in path.parents:
+                if folder == self._folder:
+                    break
+                if folder not in self._named:
+                    self._disk.sync_folder(folder.parent)
+                    self._named.add(folder)
+        except SyncFailedError as error:
+            self._poison = str(error)
+            raise
+
+    def _check(self) -> None:
+        if self._poison is not None:
+            raise SyncFailedError(
+                f"an fsync failed, so that nothing here is trusted any more ({self._poison})",
+                where=str(self._folder),
+                remedy="Look at the disk, then start the witness again",
+            )
+
+    def _log_folder(self, origin: str) -> Path:
+        return self._folder / "logs" / origin_hash(origin)
+
+    def _mark(self, origin: str) -> Path:
+        return self._folder / "cosigned" / origin_hash(origin)
+
+
+def origin_hash(origin: str) -> str:
+    """The SHA-256 of an origin in lower-case hex, by which tlog-witness names it in paths."""
+    return sha256(origin.encode("utf-8")).hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> LedgerDamagedError:
+    return LedgerDamagedError(
+        f"not the checkpoint that this witness cosigned last: {reason}",
+        where=str(path),
+        remedy="Bring the file back from a backup that is not older, or end this witness and begin a new one",
+    )
