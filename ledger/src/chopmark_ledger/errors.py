@@ -16,6 +16,10 @@
         ├── FolderLockedError        another process holds the folder
         ├── FolderError              no ledger or witness there, or one already
         ├── NotPublishedError        the entry is not in the published tree yet
+        ├── LogUnreachableError      no server answers for the log
+        ├── UnauthenticatedError     the token of a request is none, or not one for this log
+        ├── ForbiddenError           this client may not ask for that
+        ├── ClientListError          the list of a log's clients is missing or broken: nobody is let in
         └── WitnessClockError        the witness's clock is behind its last cosignature
 
 A file that cannot be read or written is the SDK's `StorageError`, a missing quorum its `QuorumError`.
@@ -121,5 +125,21 @@ class NotPublishedError(LedgerError):
     """The entry is not in the published tree yet."""
 
 
+class LogUnreachableError(LedgerError):
+    """No server answers for the log, so nothing can be said of its files."""
+
+
 class WitnessClockError(LedgerError):
     """The witness's clock is behind its last cosignature."""
+
+
+class UnauthenticatedError(LedgerError):
+    """The token of a request is none, or not one for this log."""
+
+
+class ForbiddenError(LedgerError):
+    """This client may not ask for that."""
+
+
+class ClientListError(LedgerError):
+    """The list of a log's clients is missing or broken, so nobody is let in."""

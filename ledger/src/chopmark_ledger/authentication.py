@@ -1,0 +1,279 @@
+"""Who asks: a JSON Web Token that the client signs for one request (the `private_key_jwt` of RFC 7523, used directly).
+
+    Authorization: Bearer <header>.<payload>.<signature>
+
+    header   {"alg": "EdDSA", "kid": "thumbprint of the key", "typ": "JWT"}
+    payload  {"iss": "registry of CN-GD", "sub": "registry of CN-GD", "aud": "cn-gd.example/log/2026",
+              "iat": 1795339800.25, "exp": 1795339860.25, "jti": "1 to 128 characters, each token another"}
+
+Specifications: RFC 7519, RFC 8725. `alg` is EdDSA or ES256 and that of the key, which is one of the client's in
+`clients.json`; `kid` may be missing, then each of its keys is tried. `aud` is the origin of the log. A token lasts at
+most 300 seconds and is good for one request: its `jti` is remembered until it has expired. What an earlier process
+remembered is gone, so tokens issued before this one began are refused; whole seconds in `iat` can mean a moment before
+it, so a client that does not want to wait out its first second writes fractions.
+
+Nothing is forgotten early: while the memory of a client is full its tokens are refused. When the clock of the service
+goes back, tokens stay expired that had expired once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from chopmark import strict
+from chopmark.errors import ChopmarkError, KeyMaterialError, SignatureError
+from chopmark.keys import Algorithm, PublicKey, Signer
+from jwt import PyJWS
+from jwt.algorithms import Algorithm as TokenAlgorithm
+from jwt.exceptions import PyJWTError
+
+from chopmark_ledger.batch import Client
+from chopmark_ledger.errors import BackpressureError, UnauthenticatedError
+from chopmark_ledger.json_web_key import ALGORITHMS, thumbprint
+from chopmark_ledger.log_clients import ClientList, LogClient
+
+MAX_LIFETIME = 300
+"""Seconds between `iat` and `exp`."""
+AHEAD = 10
+"""Seconds by which a client's clock may be ahead."""
+_SCHEME = "Bearer "
+_MAX_TOKEN = 4096
+_MAX_JTI = 128
+_REMEMBERED = 200_000
+"""Tokens of one client that are remembered: 3,000 requests a second with tokens of a minute, some 30 MB."""
+_FORGET_EVERY = 15
+_CLAIMS = {"iss", "sub", "aud", "iat", "exp", "jti"}
+
+
+class _SuiteAlgorithm(TokenAlgorithm):
+    """Signatures by the keys of suite 1, for PyJWT: of whatever the key is, software or a device."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm = algorithm
+
+    def prepare_key(self, key: Any) -> Any:
+        """Check that the key is of this algorithm."""
+        public = key if isinstance(key, PublicKey) else key.public_key
+        if public.algorithm is not self._algorithm:
+            raise KeyMaterialError("the token names another algorithm than that of its key")
+        return key
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        """Sign with a `Signer`."""
+        signature: bytes = key.sign(msg)
+        return signature
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        """Verify with a `PublicKey`."""
+        try:
+            key.verify(msg, sig)
+        except SignatureError:
+            return False
+        return True
+
+    @staticmethod
+    def to_jwk(key_obj: Any, as_dict: bool = False) -> Any:
+        """Not asked for: `json_web_key` reads and writes keys."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_jwk(jwk: Any) -> Any:
+        """Not asked for: `json_web_key` reads and writes keys."""
+        raise NotImplementedError
+
+
+def _signatures() -> PyJWS:
+    signatures = PyJWS(algorithms=[])
+    for algorithm, name in ALGORITHMS.items():
+        signatures.register_algorithm(name, _SuiteAlgorithm(algorithm))
+    return signatures
+
+
+_SIGNATURES = _signatures()
+
+
+def make_token(
+    signer: Signer,
+    *,
+    name: str,
+    audience: str,
+    now: float,
+    lifetime: int = 60,
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """Sign a token for one request.
+
+    Args:
+        signer: the client's key.
+        name: the client's name in the list of the log.
+        audience: the origin of the log.
+        now: POSIX seconds, with fractions.
+        lifetime: seconds it lasts, at most 300.
+        random: answers that many random bytes.
+
+    Raises:
+        KeyMaterialError: the key is neither Ed25519 nor ES256.
+    """
+    key: Any = signer
+    claims = {
+        "iss": name,
+        "sub": name,
+        "aud": audience,
+        "iat": round(now, 3),
+        "exp": round(now + lifetime, 3),
+        "jti": strict.base64url_encode(random(16)),
+    }
+    kid = thumbprint(signer.public_key)
+    payload = json.dumps(claims, separators=(",", ":")).encode("utf-8")
+    return _SIGNATURES.encode(payload, key, ALGORITHMS[signer.public_key.algorithm], headers={"kid": kid})
+
+
+@dataclass(slots=True)
+class TokenMemory:
+    """Which tokens were used, until they expire."""
+
+    bound: int = _REMEMBERED
+    forgotten_until: float = -math.inf
+    """Nothing that expired after this moment was forgotten."""
+    _used: dict[str, dict[bytes, float]] = field(default_factory=dict)
+    _forget_at: float = -math.inf
+
+    def use(self, client: str, jti: str, *, expires: float, now: float) -> None:
+        """Remember a token that expires after `forgotten_until`.
+
+        Raises:
+            UnauthenticatedError: it was used before.
+            BackpressureError: this client has used too many that have not expired.
+        """
+        used = self._used.setdefault(client, {})
+        if now >= self._forget_at or len(used) >= self.bound:
+            self._forget(now)
+            used = self._used.setdefault(client, {})
+        digest = sha256(jti.encode("utf-8")).digest()[:16]
+        if digest in used:
+            raise UnauthenticatedError("the token was used before", remedy="Make a new one for each request")
+        if len(used) >= self.bound:
+            raise BackpressureError(
+                f"{self.bound:,} tokens of this client have not expired yet",
+                retry_after=max(1, math.ceil(min(used.values()) - now)),
+                where="token",
+                remedy="Make tokens that last shorter",
+            )
+        used[digest] = expires
+
+    def _forget(self, now: float) -> None:
+        self.forgotten_until = max(self.forgotten_until, now)
+        self._forget_at = now + _FORGET_EVERY
+        for client, used in list(self._used.items()):
+            kept = {digest: expires for digest, expires in used.items() if expires > self.forgotten_until}
+            if kept:
+                self._used[client] = kept
+            else:
+                del self._used[client]
+
+
+class Authenticator:
+    """Tells who asks. For one thread.
+
+    Args:
+        clients: the list of those who may.
+        audience: the origin of the log.
+        clock: answers POSIX seconds, with fractions.
+        memory: of the tokens that were used.
+    """
+
+    def __init__(
+        self,
+        clients: ClientList,
+        *,
+        audience: str,
+        clock: Callable[[], float] = time.time,
+        memory: TokenMemory | None = None,
+    ) -> None:
+        self._clients = clients
+        self._audience = audience
+        self._clock = clock
+        self._memory = TokenMemory() if memory is None else memory
+        self._began = clock()
+
+    def authenticate(self, authorization: str | None) -> Client:
+        """Answer whose request it is, and use up its token.
+
+        Args:
+            authorization: the header of that name.
+
+        Raises:
+            UnauthenticatedError: there is no token, or it is none of a client for this log and moment.
+            BackpressureError: the client has too many tokens that last.
+            ClientListError: the list of clients is broken, so nobody can be told.
+        """
+        if authorization is None or not authorization.startswith(_SCHEME):
+            raise _refused("a request needs a token", "Send Authorization: Bearer <JWT>")
+        token = authorization[len(_SCHEME) :]
+        if len(token) > _MAX_TOKEN:
+            raise _refused(f"a token of more than {_MAX_TOKEN} characters")
+        try:
+            head, body, _ = token.split(".")
+            header = strict.json_decode(strict.base64url_decode(head, where="header"), where="header", max_size=1024)
+            claims = strict.json_decode(strict.base64url_decode(body, where="claims"), where="claims", max_size=4096)
+        except (ValueError, ChopmarkError) as error:
+            raise _refused(f"not a JSON Web Token: {error}") from error
+        if not isinstance(header, dict) or not isinstance(claims, dict) or not claims.keys() >= _CLAIMS:
+            raise _refused(f"a token has the claims {', '.join(sorted(_CLAIMS))}")
+        client = self._verified_client(token, header, claims)
+        self._check_claims(claims)
+        self._memory.use(client.name, claims["jti"], expires=claims["exp"], now=self._clock())
+        return client
+
+    def _verified_client(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Client:
+        """The client whose key signed the token, the same answer for whatever is wrong."""
+        known = self._clients.find(claims["iss"]) if isinstance(claims["iss"], str) else None
+        if known is not None:
+            for key in _keys(known, header):
+                handed: Any = key
+                try:
+                    _SIGNATURES.decode_complete(token, handed, algorithms=[ALGORITHMS[key.algorithm]])
+                except (PyJWTError, ChopmarkError):
+                    continue
+                return known.client
+        raise _refused("no client of this log signed this with a key of its own")
+
+    def _check_claims(self, claims: dict[str, Any]) -> None:
+        now = self._clock()
+        issued, expires, jti = claims["iat"], claims["exp"], claims["jti"]
+        if claims["sub"] != claims["iss"] or claims["aud"] != self._audience:
+            raise _refused(f"`sub` is the client as `iss` is, and `aud` is {self._audience!r}")
+        if not _is_time(issued) or not _is_time(expires) or not _is_time(claims.get("nbf", 0)):
+            raise _refused("`iat` and `exp` are numbers of seconds")
+        if not isinstance(jti, str) or not 1 <= len(jti) <= _MAX_JTI:
+            raise _refused(f"`jti` is a text of 1 to {_MAX_JTI} characters")
+        if not 0 < expires - issued <= MAX_LIFETIME:
+            raise _refused(f"a token lasts at most {MAX_LIFETIME} seconds")
+        if issued <= self._began:
+            raise _refused("it was issued before this service began", "Make a new one")
+        if max(issued, claims.get("nbf", 0)) > now + AHEAD:
+            raise _refused("it is for a later time", "Compare the clocks of both machines")
+        if expires <= max(now, self._memory.forgotten_until):
+            raise _refused("it has expired", "Make a new one for each request, and compare the clocks of both machines")
+
+
+def _keys(client: LogClient, header: dict[str, Any]) -> list[PublicKey]:
+    if "kid" not in header:
+        return list(client.keys.values())
+    kid = header["kid"]
+    return [client.keys[kid]] if isinstance(kid, str) and kid in client.keys else []
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _refused(what: str, remedy: str = "") -> UnauthenticatedError:
+    return UnauthenticatedError(what, where="token", remedy=remedy)
