@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import base64
 import shutil
+import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import nacl.signing
+import psycopg
 import pytest
 from chopmark.entries import CredentialEntry, LandmarkFileEntry, TrustBundleEntry
 from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.note import NoteVerifier
+from chopmark.tlog_policy import TlogPolicy
 from chopmark_ledger.client import (
     Client,
     LocalLedger,
     LocalWitness,
     LogSettings,
     add_log_to_witness,
-    create_ledger,
     init_witness,
     log_vkey,
-    open_ledger,
     open_witness,
     witness_vkey,
 )
+from chopmark_ledger.log import Log
+
+from tests.ledger.postgresql import PostgresqlServer, plain, running_server
 
 DEFAULT_SETTINGS = LogSettings()
 ORIGIN = "cn-gd.example/log/2026"
@@ -88,6 +93,9 @@ class World:
     landmarks: bytes = b""
     made: int = 0
     ledger: LocalLedger | None = None
+    server: PostgresqlServer | None = None
+    database: str | None = None
+    """The URL of the log's PostgreSQL database, None for the file in its folder."""
 
     @property
     def log_folder(self) -> Path:
@@ -116,28 +124,61 @@ class World:
             folder = self.folder / name.split(".")[0]
             init_witness(folder, name=name, passphrase=PASSPHRASE, cost=ScryptCost(n=2**10))
             add_log_to_witness(folder, self.vkey)
-        create_ledger(self.log_folder, origin=ORIGIN, number=1, key=self.key, clock=self.clock)
+        self.create()
+
+    def create(self) -> None:
+        """Create the log."""
+        Log.create(
+            self.log_folder, origin=ORIGIN, number=1, key=self.key, clock=self.clock, database=self.database
+        ).close()
 
     def witnesses(self) -> list[LocalWitness]:
         return [open_witness(self.folder / name.split(".")[0], PASSPHRASE, clock=self.clock) for name in WITNESSES]
 
     def open(self, witnesses: Sequence[LocalWitness] | None = None) -> LocalLedger:
         """Open the log; one that is open is closed before."""
-        self.close()
-        self.ledger = open_ledger(
-            self.log_folder,
-            key=self.key,
-            witnesses=self.witnesses() if witnesses is None else witnesses,
-            policy_text=self.policy,
-            clock=self.clock,
-            settings=self.settings,
+        self.ledger = LocalLedger(
+            self.open_log(), self.witnesses() if witnesses is None else witnesses, TlogPolicy.parse(self.policy)
         )
         return self.ledger
+
+    def open_log(self) -> Log:
+        """Open the log alone, which the caller closes; a ledger that is open is closed before."""
+        self.close()
+        return Log.open(self.log_folder, key=self.key, clock=self.clock, settings=self.settings, database=self.database)
 
     def close(self) -> None:
         if self.ledger is not None:
             self.ledger.close()
             self.ledger = None
+
+    def execute(self, statement: str, *arguments: object) -> None:
+        """Run a statement in the log's database, as somebody who is no log."""
+        if self.database is None:
+            with closing(sqlite3.connect(self.log_folder / "ledger.db")) as connection, connection:
+                connection.execute(statement.replace("%s", "?"), arguments)
+        else:
+            with psycopg.connect(plain(self.database)) as connected:
+                connected.execute(statement.encode(), arguments)
+
+    def back_up(self) -> str:
+        """Copy the database as it is now; answers where to."""
+        self.close()
+        if self.server is not None and self.database is not None:
+            return self.server.create(template=self.database)
+        copy = self.folder / "backup.db"
+        shutil.copy(self.log_folder / "ledger.db", copy)
+        return str(copy)
+
+    def restore(self, copy: str) -> None:
+        """Put a copy in the place of the database."""
+        self.close()
+        if self.database is not None:
+            self.database = copy
+            return
+        for left_over in self.log_folder.glob("ledger.db*"):
+            left_over.unlink()
+        shutil.copy(copy, self.log_folder / "ledger.db")
 
     def entries(self, count: int) -> list[bytes]:
         """New credential entries, each another."""
@@ -262,6 +303,29 @@ def split_bundle(data: bytes) -> list[bytes]:
     return entries
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_databases: run on SQLite and on PostgreSQL")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_databases"):
+        metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database a log gets: SQLite, and PostgreSQL too in tests that are marked `both_databases`."""
+    name: str = getattr(request, "param", "sqlite")
+    return name
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The one server of this session, started when the first test asks for it."""
+    with running_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world as it is at the beginning, made once."""
@@ -270,20 +334,40 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def postgresql_template(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgresqlServer) -> World:
+    """The same with its log in PostgreSQL."""
+    world = World(tmp_path_factory.mktemp("template"), database=postgresql.create())
+    world.set_up()
+    return world
+
+
 @pytest.fixture
-def make_world(template: Path, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """Makes worlds, each in a folder of its own, and closes them in the end."""
+def make_world(
+    request: pytest.FixtureRequest, backend: str, template: Path, tmp_path: Path
+) -> Iterator[Callable[..., World]]:
+    """Makes worlds, each in a folder and database of its own, and closes them in the end."""
     worlds: list[World] = []
 
     def make(settings: LogSettings = DEFAULT_SETTINGS) -> World:
         folder = tmp_path / f"world-{len(worlds)}"
-        shutil.copytree(template, folder)
-        worlds.append(World(folder, settings=settings))
-        return worlds[-1]
+        world = World(folder, settings=settings)
+        if backend == "postgresql":
+            world.server = request.getfixturevalue("postgresql")
+            original: World = request.getfixturevalue("postgresql_template")
+            assert original.database is not None
+            shutil.copytree(original.folder, folder)
+            world.database = world.server.create(template=original.database)
+        else:
+            shutil.copytree(template, folder)
+        worlds.append(world)
+        return world
 
     yield make
     for world in worlds:
         world.close()
+        if world.server is not None and world.database is not None:
+            world.server.drop(world.database)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +49,8 @@ ISSUER = "CN-GD/11440000MB2D0P8Q3X"
 DIGEST = sha256(b"anything").digest()
 REGISTRY = Client("registry", frozenset({ISSUER}))
 REGION = Client("region", region="CN-SH")
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_new_log_holds_its_genesis_entry_and_nothing_else(world: World) -> None:
@@ -241,14 +242,14 @@ def test_back_pressure_comes_at_the_bound_and_ends_with_a_publication(make_world
 def test_a_log_is_open_once(world: World) -> None:
     world.open()
     with pytest.raises(FolderLockedError):
-        Log.open(world.log_folder, clock=world.clock)
+        Log.open(world.log_folder, clock=world.clock, database=world.database)
 
 
 APPEND = """
 import sys
 from pathlib import Path
 from chopmark_ledger.log import Log
-log = Log.open(Path(sys.argv[1]), clock=lambda: 1)
+log = Log.open(Path(sys.argv[1]), clock=lambda: 1, database=sys.argv[2] or None)
 print("open", flush=True)
 sys.stdin.read()
 """
@@ -256,7 +257,10 @@ sys.stdin.read()
 
 def test_another_process_cannot_open_it_until_the_first_has_ended(world: World) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", APPEND, str(world.log_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", APPEND, str(world.log_folder), world.database or ""],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
@@ -269,7 +273,7 @@ def test_another_process_cannot_open_it_until_the_first_has_ended(world: World) 
 
 def test_a_log_is_created_once(world: World) -> None:
     with pytest.raises(FolderError, match="already"):
-        create_ledger(world.log_folder, origin="cn-gd.example/log/2026", number=1, key=world.key, clock=world.clock)
+        world.create()
 
 
 def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
@@ -317,35 +321,20 @@ def test_a_creation_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeyp
 
 
 def test_a_log_without_its_key_takes_entries_and_publishes_nothing(world: World) -> None:
-    with Log.open(world.log_folder, clock=world.clock) as log:
+    with Log.open(world.log_folder, clock=world.clock, database=world.database) as log:
         assert log.append(REGISTRY, 1, world.entries(1)) == BatchAnswer((1,), ())
         with pytest.raises(FolderError, match="without its key"):
             log.sign_committed()
 
 
-def backup(world: World) -> Path:
-    """Copy the database as it is now; the log has to be closed."""
-    world.close()
-    copy = world.folder / "backup.db"
-    shutil.copy(world.log_folder / "ledger.db", copy)
-    return copy
-
-
-def restore(world: World, copy: Path) -> None:
-    world.close()
-    for left_over in world.log_folder.glob("ledger.db*"):
-        left_over.unlink()
-    shutil.copy(copy, world.log_folder / "ledger.db")
-
-
 def test_a_restored_backup_under_a_larger_published_checkpoint_does_not_open(world: World) -> None:
     world.append(world.open(), 1, 10)
-    copy = backup(world)
+    copy = world.back_up()
     ledger = world.open()
     world.append(ledger, 2, 10)
     ledger.publish()
     world.check()
-    restore(world, copy)
+    world.restore(copy)
     with pytest.raises(RestoredBackupError, match="size 21 was published, the database holds 11"):
         world.open()
     world.check()
@@ -353,13 +342,15 @@ def test_a_restored_backup_under_a_larger_published_checkpoint_does_not_open(wor
 
 def test_a_restored_backup_that_grew_another_way_does_not_publish_a_second_history(world: World) -> None:
     world.append(world.open(), 1, 10)
-    copy = backup(world)
+    copy = world.back_up()
     ledger = world.open()
     world.append(ledger, 2, 10)
     ledger.publish()
     checkpoint = (world.public / "checkpoint").read_bytes()
-    restore(world, copy)
+    world.restore(copy)
     (world.public / "checkpoint").unlink()
+    shutil.rmtree(world.public / "tile")
+    (world.log_folder / "committed").unlink()
     ledger = world.open()
     ledger.submit(REGISTRY, 2, world.entries(30))
     (world.public / "checkpoint").write_bytes(checkpoint)
@@ -373,9 +364,7 @@ def test_a_restored_backup_that_grew_another_way_does_not_publish_a_second_histo
 def test_a_database_that_does_not_hash_to_its_root_does_not_open(world: World) -> None:
     world.append(world.open(), 1, 10)
     world.close()
-    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
-        connection.execute("UPDATE tile SET hashes = zeroblob(32 * 11) WHERE level = 0")
-    connection.close()
+    world.execute("UPDATE tile SET hashes = %s WHERE level = 0", bytes(32 * 11))
     with pytest.raises(LedgerDamagedError, match="root"):
         world.open()
 
@@ -383,32 +372,20 @@ def test_a_database_that_does_not_hash_to_its_root_does_not_open(world: World) -
 def test_a_database_that_lost_a_tile_does_not_open(world: World) -> None:
     world.append(world.open(), 1, 10)
     world.close()
-    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
-        connection.execute("DELETE FROM tile")
-    connection.close()
+    world.execute("DELETE FROM tile")
     with pytest.raises(LedgerDamagedError, match="edge"):
         world.open()
 
 
-def test_a_file_that_is_no_database_is_a_storage_error(world: World) -> None:
-    (world.log_folder / "ledger.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError):
-        world.open()
-
-
 def test_a_database_of_a_newer_version_is_named(world: World) -> None:
-    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    world.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match="9999"):
         world.open()
 
 
 def test_a_second_writer_in_the_database_stops_the_log(world: World) -> None:
     ledger = world.open()
-    with sqlite3.connect(world.log_folder / "ledger.db") as connection:
-        connection.execute("UPDATE ledger SET size = size + 1")
-    connection.close()
+    world.execute("UPDATE ledger SET size = size + 1")
     with pytest.raises(LogStoppedError, match="somebody else"):
         world.append(ledger, 1, 1)
     with pytest.raises(LogStoppedError, match="the log stopped"):

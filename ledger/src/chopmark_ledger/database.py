@@ -1,46 +1,84 @@
-"""The connection to the ledger's database: SQLite in WAL mode, brought to the newest schema when opened.
+"""The ledger's database, brought to the newest schema when opened: a SQLite file, or a PostgreSQL database.
 
-`synchronous=FULL` makes a commit durable before it answers. Transactions begin with `BEGIN IMMEDIATE` where they
-write, so that two writers never deadlock half-way; readers see the last commit and block nobody.
+A commit is durable before it answers; readers see one commit as a whole and block nobody. A failure says whether
+something may have been committed: `StorageError` means that nothing was, `CommitUnknownError` that nobody knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from chopmark.errors import StorageError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+
+from chopmark_ledger import sqlite_engine
+from chopmark_ledger.errors import FolderError
 
 SCHEMA_REVISION = "0002"
 """The newest migration; a database that has it needs no Alembic to be opened."""
 
 
 class Database:
-    """One database of one log.
+    """One database of one log; `where` names it in messages.
+
+    Args:
+        source: the path of a SQLite file, or the URL of a PostgreSQL database, `postgresql+psycopg://…`. That one is
+            locked for this process until `close`; the folder of a SQLite file is for the caller to lock.
+        create: make the tables where there are none.
 
     Raises:
+        FolderError: there are no tables, and none are to be made.
         StorageError: it cannot be opened, is no database, or comes from a newer version of this program.
+        FolderLockedError: another process has the PostgreSQL database open.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._engine = _engine(path)
+    def __init__(self, source: Path | str, *, create: bool = True) -> None:
+        self._release: Callable[[], None] = lambda: None
+        self._check_lock: Callable[[], None] = lambda: None
+        self._outcome = sqlite_engine.commit_outcome
+        self._reading: dict[str, Any]
+        self._writing: dict[str, Any]
+        if isinstance(source, Path):
+            self.where = str(source)
+            self._engine = sqlite_engine.sqlite_engine(source)
+            self._reading, self._writing = {"begin": "BEGIN"}, {"begin": "BEGIN IMMEDIATE"}
+        else:
+            self._engine = self._open_postgresql(source)
+            self._reading, self._writing = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}, {}
         try:
-            self._migrate()
-        except StorageError:
-            self._engine.dispose()
+            self._migrate(create=create)
+        except BaseException:
+            self.close()
             raise
 
-    def _migrate(self) -> None:
+    def _open_postgresql(self, source: str) -> Engine:
+        # imported here: whoever stays with SQLite needs no driver for it
+        from chopmark_ledger import postgresql_engine  # noqa: PLC0415
+
+        url = postgresql_engine.database_url(source)
+        self.where = postgresql_engine.describe(url)
+        self._outcome = postgresql_engine.commit_outcome
+        engine = postgresql_engine.postgresql_engine(url)
+        try:
+            lock = postgresql_engine.WriterLock(engine, where=self.where)
+        except BaseException:
+            engine.dispose()
+            raise
+        self._release, self._check_lock = lock.release, lock.check
+        return engine
+
+    def _migrate(self, *, create: bool) -> None:
         with self.read() as connection:
             known = inspect(connection).has_table("alembic_version")
             revision = connection.scalar(text("SELECT version_num FROM alembic_version")) if known else None
         if revision == SCHEMA_REVISION:
             return
+        if revision is None and not create:
+            raise FolderError("there is no log", where=self.where, remedy="Create one first")
         # imported here: only a new or outdated database needs it
         from alembic import command  # noqa: PLC0415
         from alembic.config import Config  # noqa: PLC0415
@@ -57,7 +95,7 @@ class Database:
             except CommandError as error:
                 raise StorageError(
                     f"the database has the schema {revision!r}, which this version does not know",
-                    where=str(self._path),
+                    where=self.where,
                     remedy="Open it with the version that wrote it, or a newer one",
                 ) from error
 
@@ -66,12 +104,27 @@ class Database:
         """One transaction that writes: committed durably when the block ends, undone when it raises.
 
         Raises:
-            StorageError: the database failed; whether it committed is unknown.
+            StorageError: the database failed, and nothing was committed.
+            CommitUnknownError: it failed, and whether something was committed is unknown.
+            LogStoppedError: the lock on the database is lost; nothing was committed.
         """
-        with self._failing_as_storage_error(), self._engine.connect() as connection:
-            connection.execution_options(begin="BEGIN IMMEDIATE")
-            with connection.begin():
-                yield connection
+        in_commit = False
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**self._writing)
+                transaction = connection.begin()
+                try:
+                    yield connection
+                    self._check_lock()
+                except BaseException:
+                    with suppress(DBAPIError):  # the failure that led here is the one to report
+                        transaction.rollback()
+                    raise
+                in_commit = True
+                transaction.commit()
+                in_commit = False
+        except DBAPIError as error:
+            raise self._outcome(error, in_commit=in_commit, where=self.where) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -80,37 +133,15 @@ class Database:
         Raises:
             StorageError: the database failed.
         """
-        with self._failing_as_storage_error(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**self._reading)
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            raise StorageError(f"the database failed: {error.orig}", where=self.where) from error
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and give the lock back."""
+        self._release()
         self._engine.dispose()
-
-    @contextmanager
-    def _failing_as_storage_error(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise StorageError(f"the database failed: {error.orig}", where=str(self._path)) from error
-
-
-def _engine(path: Path) -> Engine:
-    # Not a URL in text: a `?` in the path would end it.
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: object) -> None:
-        # The driver would begin transactions by itself, and only before some statements; see `_on_begin`.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return engine

@@ -1,69 +1,57 @@
-"""The log: one writer, one transaction per batch, the database as the only truth.
+"""The log: one writer, the database as the only truth.
 
 A data folder holds
 
     lock          the exclusive lock, held as long as the log is open
-    ledger.db     entries, tiles, size and root, batches, the last publication, landmarks
+    ledger.db     entries, tiles, size and root, batches, the last publication, landmarks; in PostgreSQL if so opened
+    committed     the highest size ever committed, a tripwire for a database from a backup
     staging/      files on their way into `public/`
     public/       what everybody may fetch: `checkpoint`, `tile/…`, `landmarks`
 
-`append` commits entries, tiles, size and root in one transaction, guarded by the size and root it started from; a
-guard that finds other values stops the log. Nothing outside the database is read to decide what is signed: the
-publisher gets size and root from `Log.sign_committed`.
+`append_all` commits entries, tiles, size and root of several batches in one transaction, guarded by the size and root
+it started from; a guard that finds other values stops the log. Nothing outside the database is read to decide what is
+signed: the publisher gets size and root from `Log.sign_committed`.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from chopmark import merkle
 from chopmark.checkpoint import Checkpoint, SignedCheckpoint
-from chopmark.cosignature import Cosigner
 from chopmark.entries import GenesisEntry
-from chopmark.errors import FormatError, KeyMaterialError, ProofError, SignatureError, StorageError
-from chopmark.keys import Algorithm, Signer
-from chopmark.landmark import LandmarkFile
-from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
+from chopmark.errors import FormatError, SignatureError, StorageError
+from chopmark.keys import Signer
+from chopmark.landmark import LandmarkRecord
+from chopmark.note import Note, NoteVerifier
 from chopmark.tiles import partial_tiles
 
-from chopmark_ledger import durable, tree
-from chopmark_ledger.batch import (
-    BatchAnswer,
-    Client,
-    Submission,
-    batch_digest,
-    decode_refusals,
-    encode_refusals,
-    refusals,
-    shuffled,
-)
+from chopmark_ledger import durable, restore_check, tree
+from chopmark_ledger.batch import BatchAnswer, Client, Submission, batch_digest, refusals
+from chopmark_ledger.commit_group import CommitGroup, answer_to
+from chopmark_ledger.committed_mark import CommittedMark
 from chopmark_ledger.errors import (
     BackpressureError,
     BatchError,
     BatchRefusedError,
     ConflictError,
     FolderError,
-    ForkError,
     LedgerDamagedError,
     LogStoppedError,
-    RefusedEntry,
-    RestoredBackupError,
 )
-from chopmark_ledger.lock import FolderLock
+from chopmark_ledger.log_folder import CHECKPOINT_NAME, LANDMARKS_NAME, LogFolder, check_is_there, check_is_unused
+from chopmark_ledger.log_keys import LogSigner, make_identity
 from chopmark_ledger.log_store import LogStore
 from chopmark_ledger.nodes import NodeReader
 from chopmark_ledger.public_folder import PublicFolder
-from chopmark_ledger.store import CommittedBatch, CommittedTree, LedgerStore, LogIdentity, Publication
+from chopmark_ledger.store import CommittedBatch, CommittedTree, LogIdentity, Publication
 
-_REFUSED_PLACE = 0xFFFF
-"""Stands for an entry that was refused; a batch has fewer places."""
 _RETRY_AFTER = 5
 """Seconds a client should wait while too much is unpublished: a publication takes one, a missing witness longer."""
 
@@ -103,6 +91,7 @@ class Log:
         clock: answers the time in POSIX seconds.
         random: answers that many random bytes; shuffles batches.
         settings: what an operator may set.
+        mark: where the highest committed size is kept beside the database.
 
     Raises: as `Log.open`.
     """
@@ -118,6 +107,7 @@ class Log:
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         settings: LogSettings,
+        mark: CommittedMark | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -128,11 +118,16 @@ class Log:
         self._random = random
         self._mutex = threading.RLock()
         self._stopped_by: str | None = None
+        self._mark = mark
         self.identity = store.identity()
-        self._signer, self._cosigner = _signers(self.identity, key, pq_key, where=store.where)
+        if key is None and pq_key is not None:
+            raise FolderError(
+                "its Ed25519 key is missing", where=store.where, remedy="Open the log with both of its keys"
+            )
+        self._signer = None if key is None else LogSigner(self.identity, key, pq_key, where=store.where)
         self._edge = self._read_edge()
         self._publication = store.publication()
-        self.standing_checkpoint()
+        self._check_is_newest()
 
     @classmethod
     def create(
@@ -147,30 +142,45 @@ class Log:
         suite: int = 1,
         random: Callable[[int], bytes] = os.urandom,
         settings: LogSettings = DEFAULT_SETTINGS,
+        database: str | None = None,
     ) -> Log:
         """Begin a log in `folder`, with its genesis entry, and open it.
 
+        Args:
+            folder: its data folder, which is made.
+            origin: of its checkpoints.
+            number: of the log within its region.
+            key: its Ed25519 key.
+            clock: answers the time in POSIX seconds.
+            pq_key: its ML-DSA-44 key, if it is to have one; it cannot be given one later.
+            suite: of its hashes.
+            random: answers that many random bytes; shuffles batches.
+            settings: what an operator may set.
+            database: the URL of a PostgreSQL database that is this log's alone; without one, a file in the folder.
+
         Raises:
-            FolderError: a log is there already.
+            FolderError: a log is there already, or was.
             FolderLockedError: another process is at work there.
             FormatError, KeyMaterialError: the number is no u32, the origin no key name, or a key of the wrong kind.
             StorageError: the folder cannot be written.
         """
         identity = make_identity(origin=origin, number=number, key=key, pq_key=pq_key, created=clock(), suite=suite)
         durable.make_folder(folder)
-        with _locked_store(folder) as (lock, store):
-            begin(store, identity)
+        check_is_unused(folder)
+        with LogFolder(folder, database, create=True) as parts:
+            begin(parts.store, identity)
             durable.sync_folder(folder)  # the database syncs its content, not its own name
             durable.sync_folder(folder.parent)
             return cls(
-                store,
-                PublicFolder(folder / "public", folder / "staging"),
-                lock=lock,
+                parts.store,
+                parts.public_folder,
+                lock=parts,
                 key=key,
                 pq_key=pq_key,
                 clock=clock,
                 random=random,
                 settings=settings,
+                mark=parts.mark,
             )
 
     @classmethod
@@ -183,28 +193,32 @@ class Log:
         pq_key: Signer | None = None,
         random: Callable[[int], bytes] = os.urandom,
         settings: LogSettings = DEFAULT_SETTINGS,
+        database: str | None = None,
     ) -> Log:
         """Open the log in `folder`; without its keys it takes entries and makes proofs, but publishes nothing.
+
+        Args: as `Log.create`; a log that was created in a PostgreSQL database is opened with its URL.
 
         Raises:
             FolderError: no log is there, or the keys are not those it was created with.
             FolderLockedError: another process has it open.
             LedgerDamagedError: the database contradicts itself.
-            RestoredBackupError, ForkError: the public folder holds a checkpoint of this log that the database does
-                not reach, or that does not belong to it.
+            RestoredBackupError, ForkError: more was committed or published than the database holds, or something
+                else; see `chopmark_ledger.restore_check`.
+            StorageError: the database cannot be opened or made durable.
         """
-        if not (folder / "ledger.db").is_file():
-            raise FolderError("there is no log", where=str(folder), remedy="Create one first")
-        with _locked_store(folder) as (lock, store):
+        check_is_there(folder, database)
+        with LogFolder(folder, database, create=False) as parts:
             return cls(
-                store,
-                PublicFolder(folder / "public", folder / "staging"),
-                lock=lock,
+                parts.store,
+                parts.public_folder,
+                lock=parts,
                 key=key,
                 pq_key=pq_key,
                 clock=clock,
                 random=random,
                 settings=settings,
+                mark=parts.mark,
             )
 
     def close(self) -> None:
@@ -291,7 +305,7 @@ class Log:
         with self._mutex:
             self.check_running()
             known = self.store.batches([(each.client.name, each.number) for each in submissions])
-            group = _Group(self._edge.size)
+            group = CommitGroup(self._edge.size)
             answers: list[BatchAnswer | BatchError] = []
             for submission, digest in bodies:
                 try:
@@ -299,16 +313,11 @@ class Log:
                 except BatchError as error:
                     answers.append(error)
             if group.batches:
-                edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in group.entries])
-                with self._stopping_on_failure():
-                    self.store.commit(
-                        CommittedTree(self._edge.size, self._edge.root), edge, tiles, group.entries, group.batches
-                    )
-                self._edge = edge
+                self._commit(group)
             return answers
 
     def _take(
-        self, submission: Submission, digest: bytes, known: dict[tuple[str, int], CommittedBatch], group: _Group
+        self, submission: Submission, digest: bytes, known: dict[tuple[str, int], CommittedBatch], group: CommitGroup
     ) -> BatchAnswer:
         """Answer a batch that was taken before, or add it to the group that is committed next."""
         client, number, entries = submission.client, submission.number, submission.entries
@@ -318,7 +327,7 @@ class Log:
             if len(refused) == len(entries):
                 raise BatchRefusedError(refused)
             self._check_pressure(group.end, len(entries) - len(refused))
-            batch = group.add(submission, digest, refused, self._random, self.clock())
+            batch = group.add(submission, digest, refused, random=self._random, now=self.clock())
             known[client.name, number] = batch
         elif batch.digest != digest:
             raise ConflictError(
@@ -326,7 +335,16 @@ class Log:
                 where=f"batch {number}",
                 remedy="Give the new entries a number of their own",
             )
-        return _answer(batch)
+        return answer_to(batch)
+
+    def _commit(self, group: CommitGroup) -> None:
+        edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in group.entries])
+        old = CommittedTree(self._edge.size, self._edge.root)
+        with self._stopping_on_failure():
+            self.store.commit(old, edge, tiles, group.entries, group.batches)
+        self._edge = edge
+        if self._mark is not None:
+            self._mark.write(CommittedTree(edge.size, edge.root))
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Read committed entries [start, end).
@@ -368,10 +386,7 @@ class Log:
                 self.stop(LogStoppedError("somebody else changed the database"))
                 self.check_running()
             checkpoint = Checkpoint(self.identity.origin, committed.size, committed.root)
-            note = sign_note(checkpoint.body(), [self._signer])
-            if self._cosigner is not None:
-                note = note.with_signature(self._cosigner.cosign(checkpoint, at=self.clock()))
-            return checkpoint, note
+            return checkpoint, self._signer.sign(checkpoint, at=self.clock())
 
     def standing_checkpoint(self) -> SignedCheckpoint | None:
         """Read `public/checkpoint` if it is one that this log signed, and check it against the database.
@@ -384,7 +399,7 @@ class Log:
             ForkError: it is of this size or smaller, and not the beginning of this log.
         """
         try:
-            data = self.public_folder.read("checkpoint")
+            data = self.public_folder.read(CHECKPOINT_NAME)
             if data is None:
                 return None
             signed = SignedCheckpoint.parse(data)
@@ -392,33 +407,51 @@ class Log:
         except (FormatError, SignatureError):
             return None
         standing = signed.checkpoint
-        where = str(self.public_folder.path / "checkpoint")
         if standing.origin != self.identity.origin:
             return None
-        if standing.size > self._edge.size:
-            raise RestoredBackupError(
-                f"size {standing.size} was published, the database holds {self._edge.size}",
-                where=where,
-                remedy="The database was restored from a backup: bring the newest one, or freeze this log at the "
-                "published size and begin a new origin",
-            )
-        try:
-            root = merkle.root(standing.size, self.read_nodes)
-        except ProofError as error:
-            raise LedgerDamagedError(f"a tile is missing: {error}", where=self.store.where) from error
-        if root != standing.root:
-            raise ForkError(
-                f"the root published for size {standing.size} is not that of the database",
-                where=where,
-                remedy="Keep both as they are: this is two histories under one origin",
-            )
+        restore_check.check_reached(
+            CommittedTree(standing.size, standing.root),
+            verb="published",
+            size=self._edge.size,
+            read=self.read_nodes,
+            where=str(self.public_folder.path / CHECKPOINT_NAME),
+        )
         return signed
 
+    def _check_is_newest(self) -> None:
+        """Refuse a database from a backup; see `chopmark_ledger.restore_check`."""
+        self.standing_checkpoint()
+        records, _ = self.store.landmarks()
+        restore_check.check_landmarks(self.public_folder, LANDMARKS_NAME, len(records))
+        restore_check.check_tiles(self.public_folder, self._edge.size)
+        marked = None if self._mark is None else self._mark.read()
+        if self._mark is not None and marked is not None:
+            restore_check.check_reached(
+                marked, verb="committed", size=self._edge.size, read=self.read_nodes, where=str(self._mark.path)
+            )
+
     def record_publication(self, publication: Publication) -> None:
-        """Note in the database what now stands durably in the public folder."""
+        """Note in the database what now stands durably in the public folder.
+
+        Raises:
+            LogStoppedError: the log stopped, now or before.
+            StorageError: the database failed and noted nothing; publishing again is safe.
+        """
         with self._mutex, self._stopping_on_failure():
+            self.check_running()
             self.store.record_publication(publication)
             self._publication = publication
+
+    def add_landmarks(self, records: Sequence[LandmarkRecord], *, position: int, now: int) -> None:
+        """Add records to the landmark file, from `position` on, and let the next interval begin at `now`.
+
+        Raises:
+            LogStoppedError: the log stopped, now or before.
+            StorageError: the database failed and added nothing.
+        """
+        with self._mutex, self._stopping_on_failure():
+            self.check_running()
+            self.store.add_landmarks(records, position=position, now=now)
 
     def _read_edge(self) -> tree.TreeEdge:
         """Read the edge of the tree from its partial tiles, and check it against the root."""
@@ -458,69 +491,6 @@ class Log:
             raise
 
 
-@dataclass(slots=True)
-class _Group:
-    """What is committed in one transaction: `entries` in the order of the log, from index `first` on."""
-
-    first: int
-    entries: list[bytes] = field(default_factory=list)
-    batches: list[CommittedBatch] = field(default_factory=list)
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self.entries)
-
-    def add(
-        self,
-        submission: Submission,
-        digest: bytes,
-        refused: Sequence[RefusedEntry],
-        random: Callable[[int], bytes],
-        now: int,
-    ) -> CommittedBatch:
-        """Add a batch, in an order of its own."""
-        left_out = {each.position for each in refused}
-        taken = [position for position in range(len(submission.entries)) if position not in left_out]
-        places = [_REFUSED_PLACE] * len(submission.entries)
-        first = self.end
-        for place, chosen in enumerate(shuffled(len(taken), random)):
-            places[taken[chosen]] = place
-            self.entries.append(submission.entries[taken[chosen]])
-        batch = CommittedBatch(
-            submission.client.name,
-            submission.number,
-            digest,
-            first,
-            struct.pack(f">{len(places)}H", *places),
-            encode_refusals(refused),
-            now,
-        )
-        self.batches.append(batch)
-        return batch
-
-
-def _answer(batch: CommittedBatch) -> BatchAnswer:
-    places = struct.unpack(f">{len(batch.places) // 2}H", batch.places)
-    return BatchAnswer(
-        tuple(None if place == _REFUSED_PLACE else batch.first + place for place in places),
-        decode_refusals(batch.refused),
-    )
-
-
-def make_identity(
-    *, origin: str, number: int, key: Signer, created: int, pq_key: Signer | None = None, suite: int = 1
-) -> LogIdentity:
-    """Say who a new log is.
-
-    Raises:
-        FormatError, KeyMaterialError: the number is no u32, the origin no key name, or a key of the wrong kind.
-    """
-    LandmarkFile.empty(number)
-    cosigner = _cosigner(origin, pq_key)
-    pq_vkey = None if cosigner is None else cosigner.vkey
-    return LogIdentity(origin, number, suite, NoteSigner(origin, key).vkey, pq_vkey, created)
-
-
 def begin(store: LogStore, identity: LogIdentity) -> None:
     """Put a new log into a store: who it is, and its genesis entry.
 
@@ -531,50 +501,3 @@ def begin(store: LogStore, identity: LogIdentity) -> None:
     genesis = GenesisEntry(identity.origin, identity.suite, identity.created).encode()
     edge, tiles = tree.append(tree.EMPTY_EDGE, [merkle.leaf_hash(genesis)])
     store.create(identity, genesis, edge, tiles)
-
-
-def _signers(
-    identity: LogIdentity, key: Signer | None, pq_key: Signer | None, *, where: str
-) -> tuple[NoteSigner | None, Cosigner | None]:
-    """The signers of an open log. Both keys or none: a checkpoint never lacks a line that it had before."""
-    signer = None if key is None else NoteSigner(identity.origin, key)
-    cosigner = _cosigner(identity.origin, pq_key)
-    if signer is not None and signer.vkey != identity.vkey:
-        raise FolderError(
-            f"the key is {signer.vkey}, the log was created with {identity.vkey}",
-            where=where,
-            remedy="Open the log with its own key",
-        )
-    if (None if cosigner is None else cosigner.vkey) != (None if signer is None else identity.pq_vkey):
-        given = "is another one" if cosigner and identity.pq_vkey else "was given" if cosigner else "is missing"
-        created = "with one" if identity.pq_vkey else "without one"
-        raise FolderError(
-            f"the ML-DSA-44 key {given}, the log was created {created}",
-            where=where,
-            remedy="Open the log with the keys it was created with, both of them, or with none",
-        )
-    return signer, cosigner
-
-
-def _cosigner(origin: str, pq_key: Signer | None) -> Cosigner | None:
-    if pq_key is None:
-        return None
-    if pq_key.public_key.algorithm is not Algorithm.ML_DSA_44:
-        raise KeyMaterialError("the second key of a log is an ML-DSA-44 key", where=origin)
-    return Cosigner(origin, pq_key)
-
-
-@contextmanager
-def _locked_store(folder: Path) -> Iterator[tuple[FolderLock, LedgerStore]]:
-    """Lock a folder and open its database; both are kept when the block ends well, given back when it raises."""
-    lock = FolderLock(folder)
-    try:
-        store = LedgerStore(folder)
-        try:
-            yield lock, store
-        except BaseException:
-            store.close()
-            raise
-    except BaseException:
-        lock.release()
-        raise

@@ -74,11 +74,18 @@ class CommittedBatch:
 
 
 class LedgerStore:
-    """The tables of one log; `where` says, for messages, which."""
+    """The tables of one log; `where` says, for messages, which.
 
-    def __init__(self, folder: Path) -> None:
-        self.where = str(folder)
-        self._database = Database(folder / "ledger.db")
+    Args:
+        source: the path of a SQLite file, or the URL of a PostgreSQL database.
+        create: make the tables where there are none.
+
+    Raises: as `chopmark_ledger.database.Database`.
+    """
+
+    def __init__(self, source: Path | str, *, create: bool) -> None:
+        self._database = Database(source, create=create)
+        self.where = self._database.where
 
     def close(self) -> None:
         """Close the database."""
