@@ -15,9 +15,11 @@ from chopmark.note import Note, NoteSigner, sign_note
 from chopmark.strict import time_encode
 from chopmark.trust_bundle import TrustBundle
 
+from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from specs.vectors.sample_world import CREATED, DAY, FOOD_DEPARTMENT, NOW, SampleRegion, SampleWorld, make_world
 from specs.vectors.vector_file import FORMAT, ROLLBACK, SIGNATURE, TRUST, UNSUPPORTED, VectorFile
 
+ML_DSA_44 = DeterministicMlDsa44Signer(b"\x0e" * 32)
 Json = dict[str, Any]
 Change = Callable[[Json], object]
 
@@ -116,8 +118,43 @@ def bundle_vectors() -> VectorFile:
     _add_members(file, bundles)
     _add_names(file, bundles)
     _add_policies(file, bundles)
+    _add_ml_dsa_44(file, bundles)
     _add_successors(file, bundles)
     return file
+
+
+def _add_ml_dsa_44(file: VectorFile, bundles: _Bundles) -> None:
+    origin, log = bundles.region.log.origin, bundles.region.log.signer.vkey
+    own = Cosigner(origin, ML_DSA_44).vkey
+    witness = Cosigner(bundles.region.log.witnesses[0].name, DeterministicMlDsa44Signer(b"\x0f" * 32)).vkey
+
+    def with_keys(*vkeys: str) -> Change:
+        """The log with these keys, and its policy with a log line for each; its first operator has a second key."""
+
+        def change(contents: Json) -> None:
+            entry = contents["logs"][0]
+            policy = entry["policy"].replace(f"log {log}\n", "".join(f"log {vkey}\n" for vkey in vkeys))
+            policy = policy.replace("group operator1 any w1", f"witness w1-pq {witness}\ngroup operator1 any w1 w1-pq")
+            entry.update(vkeys=list(vkeys), policy=policy)
+
+        return change
+
+    note = bundles.signed(with_keys(log, own))
+    parsed = TrustBundle.parse(note.encode(), roots=bundles.region.roots)
+    result = {"region": "CN-GD", "seq": 1, "issued": NOW, "epoch": 1, "digest": parsed.digest.hex()}
+    file.accept(
+        "bundle-two-algorithms",
+        "a log and a witness with a key of each algorithm",
+        "trust_bundle",
+        {"text": note},
+        result,
+    )
+    document = NoteSigner(origin, ML_DSA_44).vkey
+    for name, description, change in (
+        ("log-ml-dsa-44-alone", "a log without an Ed25519 key", with_keys(own)),
+        ("log-document-key", "a key of type ff for a log", with_keys(log, document)),
+    ):
+        _refuse(file, name, description, bundles.signed(change), FORMAT)
 
 
 def _refuse(file: VectorFile, name: str, description: str, note: str, error: str) -> None:

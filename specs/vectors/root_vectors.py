@@ -8,9 +8,10 @@ from typing import Any
 
 from chopmark.cosignature import Cosigner
 from chopmark.keys import Ed25519Signer
-from chopmark.note import NoteSigner, sign_note
+from chopmark.note import Note, NoteSignature, NoteSigner, sign_note
 from chopmark.strict import time_encode
 
+from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from specs.vectors.sample_world import CREATED, DAY, SeededRandom
 from specs.vectors.vector_file import FORMAT, SIGNATURE, TRUST, UNSUPPORTED, VectorFile
 
@@ -18,6 +19,12 @@ _RANDOM = SeededRandom("chopmark root vectors 1")
 KEYS = {
     name: NoteSigner(f"cn-gd.example/root/{name}", Ed25519Signer.from_private_bytes(_RANDOM(32))) for name in "abcde"
 }
+
+PQ_KEYS = {
+    name: NoteSigner(KEYS[name].name, DeterministicMlDsa44Signer(b"\x0c" + bytes([number]) * 31))
+    for number, name in enumerate("abc")
+}
+SECOND_A = NoteSigner(KEYS["a"].name, Ed25519Signer.from_private_bytes(b"\x0d" * 32))
 
 
 def root_note(
@@ -94,7 +101,103 @@ def root_vectors() -> VectorFile:
         ),
     ):
         file.refuse(f"root-{name}", description, "root_epochs", {"notes": notes}, error)
+    _add_two_algorithms(file)
     return file
+
+
+def _both(*names: str) -> list[NoteSigner]:
+    """Both keys of some signatories."""
+    return [signer for name in names for signer in (KEYS[name], PQ_KEYS[name])]
+
+
+def _add_two_algorithms(file: VectorFile) -> None:
+    """Signatories of two keys: both must sign, and together they count once."""
+    keys = _both("a", "b")
+    listed = {"keys": [key.vkey for key in keys]}
+    with_c = {"keys": [*listed["keys"], KEYS["c"].vkey]}
+    a, a_pq, b, b_pq = keys
+    second = root_note(2, "", [*_both("a", "b"), KEYS["c"]], changes=with_c)
+    for name, description, notes, epoch in (
+        (
+            "two-keys-each",
+            "two signatories of two keys each, all four signed",
+            [root_note(1, "", keys, changes=listed)],
+            1,
+        ),
+        (
+            "one-and-two-keys",
+            "a signatory of two keys, and one of an Ed25519 key alone",
+            [root_note(1, "", [a, a_pq, KEYS["c"]], changes=with_c)],
+            1,
+        ),
+        (
+            "keys-beside",
+            "an epoch of Ed25519 keys alone is followed by one with keys beside them",
+            [root_note(1, "ab", "ab"), second],
+            2,
+        ),
+    ):
+        result = {"region": "CN-GD", "epoch": epoch, "threshold": 2}
+        file.accept(f"root-{name}", description, "root_epochs", {"notes": notes}, result)
+    good = root_note(1, "", keys, changes=listed)
+    bad = Note.parse(good)
+    last = bad.signatures[-1]
+    broken = NoteSignature(last.name, last.key_id, last.signature[:-1] + bytes((last.signature[-1] ^ 1,)))
+    bad = Note(bad.text, (*bad.signatures[:-1], broken))
+    cosigner = Cosigner(a.name, DeterministicMlDsa44Signer(b"\x0c" * 32))
+    for name, description, note, error in (
+        (
+            "two-keys-of-one",
+            "both keys of one signatory where two signatories must sign",
+            root_note(1, "", [a, a_pq], changes=with_c),
+            SIGNATURE,
+        ),
+        (
+            "ml-dsa-44-missing",
+            "one of two signatories signed with its Ed25519 key alone",
+            root_note(1, "", [a, b, b_pq], changes=listed),
+            SIGNATURE,
+        ),
+        (
+            "ed25519-missing",
+            "one of two signatories signed with its ML-DSA-44 key alone",
+            root_note(1, "", [a_pq, b, b_pq], changes=listed),
+            SIGNATURE,
+        ),
+        ("ml-dsa-44-bad", "a bad ML-DSA-44 line, whatever else signed", bad.encode().decode(), SIGNATURE),
+        (
+            "next-without-ml-dsa-44",
+            "the epoch before had keys beside Ed25519, which did not sign the next",
+            "",
+            SIGNATURE,
+        ),
+        (
+            "ml-dsa-44-alone",
+            "an ML-DSA-44 key without an Ed25519 key of its name",
+            root_note(1, "", [a, b], changes={"keys": [a.vkey, b.vkey, PQ_KEYS["c"].vkey]}),
+            FORMAT,
+        ),
+        (
+            "two-of-one-algorithm",
+            "two Ed25519 keys under one name",
+            root_note(1, "", [a, b], changes={"keys": [a.vkey, b.vkey, SECOND_A.vkey]}),
+            FORMAT,
+        ),
+        (
+            "threshold-counts-keys",
+            "a threshold of three where two signatories have four keys",
+            root_note(1, "", keys, changes={**listed, "threshold": 3}),
+            FORMAT,
+        ),
+        (
+            "ml-dsa-44-witness-key",
+            "a key of type 06",
+            root_note(1, "", [a, b], changes={"keys": [a.vkey, b.vkey, cosigner.vkey]}),
+            FORMAT,
+        ),
+    ):
+        notes = [note] if note else [good, root_note(2, "abc", "abc")]
+        file.refuse(f"root-{name}", description, "root_epochs", {"notes": notes}, error)
 
 
 def _two() -> list[NoteSigner]:

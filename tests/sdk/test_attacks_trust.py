@@ -99,7 +99,7 @@ def test_a_bundle_signed_by_one_stolen_root_is_not_taken(stage: Stage) -> None:
     store, peer = stage.store(), stage.world.peer
     text = Note.parse(peer.bundle(at=NOW - HOUR)).text
     bundle = sign_note(text, peer.root_signers[:1]).encode()
-    with pytest.raises(SignatureError, match="signed by 1 root keys"):
+    with pytest.raises(SignatureError, match="signed by 1 root signatories"):
         store.put_bundle(bundle, peer.log_bundle(bundle, at=NOW - HOUR), now=NOW)
 
 

@@ -8,7 +8,7 @@ import pytest
 from chopmark.bundle_policies import check_log_policy, check_policy_floor, peer_policies
 from chopmark.cosignature import Cosigner
 from chopmark.errors import ChopmarkError, FormatError
-from chopmark.keys import Ed25519Signer
+from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.tlog_policy import TlogPolicy
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ OWN = witness("cn-gd.example/witness", 4)
 UNDER_OWN = witness("w.cn-gd.example/witness", 5)
 CAPITALS = witness("CN-GD.example/witness", 6)
 
+PQ = Cosigner("cn-sh.example/witness", MlDsa44Signer(b"q" * 32)).vkey
+
 GROUPS = "group R1 any sh\ngroup R2 any il\ngroup peers 2 R1 R2\nquorum peers\n"
 
 
@@ -40,6 +42,8 @@ def check(world: World, text: str) -> None:
         f"witness sh {SH}\nwitness il {IL}\n{GROUPS}",
         f"witness sh {SH}\ngroup R1 any sh\nquorum R1\n",
         f"witness sh {SH}\nwitness sh2 {SH2}\ngroup R1 any sh sh2\nquorum R1\n",
+        f"witness sh {SH}\nwitness sh-pq {PQ}\nwitness il {IL}\n{GROUPS.replace('any sh', 'any sh sh-pq')}",
+        f"witness sh-pq {PQ}\ngroup R1 any sh-pq\nquorum R1\n",
         f"witness sh {SH}\nwitness sh2 {SH2}\ngroup R1 all sh sh2\ngroup top any R1\nquorum top\n",
     ],
 )
@@ -51,6 +55,10 @@ def test_a_policy_of_one_group_for_each_operator_is_accepted(world: World, text:
     ("text", "message"),
     [
         ("quorum none\n", "asks for no witness"),
+        (
+            f"witness sh {SH}\nwitness sh-pq {PQ}\ngroup R1 any sh\ngroup R2 any sh-pq\ngroup t 2 R1 R2\nquorum t\n",
+            "two groups",
+        ),
         (f"witness sh {SH}\nquorum none\n", "asks for no witness"),
         (f"witness sh {SH}\nquorum sh\n", "in no group"),
         (f"witness sh {SH}\nwitness il {IL}\ngroup R1 any sh\nquorum R1\n", "il is in no group"),

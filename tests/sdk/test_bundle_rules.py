@@ -9,7 +9,7 @@ import pytest
 from chopmark.bundle_rules import check_contents, check_successor
 from chopmark.cosignature import Cosigner
 from chopmark.errors import FormatError, RollbackError, TrustError
-from chopmark.keys import Ed25519Signer
+from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import NoteSigner
 from chopmark.trust_bundle import (
     BundleContents,
@@ -82,8 +82,31 @@ def test_a_witness_key_as_log_key_is_refused(world: World) -> None:
     refuse(world, "type 0x01", logs=(world.home.log_entry(vkeys=(cosigner.vkey,)),))
 
 
-def test_a_log_without_a_key_is_refused(world: World) -> None:
-    refuse(world, "a log has a key", logs=(world.home.log_entry(vkeys=()),))
+def test_a_log_without_an_ed25519_key_is_refused(world: World) -> None:
+    refuse(world, "a log has a key of type 0x01", logs=(world.home.log_entry(vkeys=()),))
+    alone = Cosigner(world.home.log.origin, MlDsa44Signer(bytes(32)))
+    refuse(world, "a log has a key of type 0x01", logs=(world.home.log_entry(vkeys=(alone.vkey,)),))
+
+
+def test_a_log_may_have_a_key_of_each_algorithm_and_its_policy_names_both(world: World) -> None:
+    log = world.home.log_entry()
+    vkeys = (*log.vkeys, Cosigner(log.origin, MlDsa44Signer(bytes(32))).vkey)
+    refuse(world, "not exactly the keys of this log", logs=(replace(log, vkeys=vkeys),))
+    both = replace(log, vkeys=vkeys, policy_text=f"log {vkeys[-1]}\n{log.policy_text}")
+    check_contents(contents(world, logs=(both,)), world.home.pin)
+    other = Cosigner("cn-gd.example/log/2025", MlDsa44Signer(bytes(32)))
+    refuse(world, "0x06 named cn-gd", logs=(replace(log, vkeys=(*log.vkeys, other.vkey)),))
+    document = NoteSigner(log.origin, MlDsa44Signer(bytes(32)))
+    refuse(world, "0x06 named cn-gd", logs=(replace(log, vkeys=(*log.vkeys, document.vkey)),))
+
+
+def test_one_ml_dsa_44_key_of_a_log_and_of_a_peers_root_is_refused(world: World) -> None:
+    log = world.home.log_entry()
+    vkey = Cosigner(log.origin, MlDsa44Signer(bytes(32))).vkey
+    both = replace(log, vkeys=(*log.vkeys, vkey), policy_text=f"log {vkey}\n{log.policy_text}")
+    peer = world.peer.peer_entry(world.floor)
+    root = NoteSigner(peer.roots[0].partition("+")[0], MlDsa44Signer(bytes(32)))
+    refuse(world, "a key has one use", logs=(both,), peers=(replace(peer, roots=(*peer.roots, root.vkey)),))
 
 
 def test_an_open_log_with_a_final_size_is_refused(world: World) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import cache
 
 import pytest
 from chopmark.bundle_entries import Peer
 from chopmark.errors import ChopmarkError, FormatError, SignatureError, TrustError, UnsupportedError
-from chopmark.keys import Ed25519Signer
-from chopmark.note import TYPE_COSIGNATURE_ED25519, Note, NoteSigner, NoteVerifier, sign_note
+from chopmark.keys import Ed25519Signer, MlDsa44Signer
+from chopmark.note import (
+    TYPE_COSIGNATURE_ED25519,
+    TYPE_COSIGNATURE_ML_DSA_44,
+    Note,
+    NoteSigner,
+    NoteVerifier,
+    sign_note,
+)
 from chopmark.root_epoch import Roots, root_epoch_text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +27,16 @@ ISSUED = 1_795_305_600
 
 def root(number: int, host: str = "cn-gd.example") -> NoteSigner:
     return NoteSigner(f"{host}/root/{number}", Ed25519Signer.from_private_bytes(bytes([number]) * 32))
+
+
+def pq(number: int, seed: int | None = None) -> NoteSigner:
+    """The ML-DSA-44 key that stands beside `root(number)`."""
+    return NoteSigner(f"cn-gd.example/root/{number}", ml_dsa_44_key(seed or number))
+
+
+@cache
+def ml_dsa_44_key(seed: int) -> MlDsa44Signer:
+    return MlDsa44Signer(bytes([seed]) * 32)
 
 
 A, B, C, D, E = (root(number) for number in range(1, 6))
@@ -53,7 +72,7 @@ def test_a_pin_signed_by_its_own_threshold_is_accepted() -> None:
 
 
 def test_a_pin_below_its_threshold_is_refused() -> None:
-    with pytest.raises(SignatureError, match="1 root keys of epoch 1 where 2"):
+    with pytest.raises(SignatureError, match="1 root signatories of epoch 1 where 2"):
         Roots.pin(signed(1, [A, B, C], [A]))
     with pytest.raises(SignatureError):
         Roots.pin(signed(1, [A, B, C], [D, E]))
@@ -64,7 +83,7 @@ def test_two_signatures_of_one_key_count_once() -> None:
     line = note.encode().decode().splitlines(keepends=True)[-1]
     with suppress(FormatError):
         note = Note.parse(note.encode() + line.encode())
-    with pytest.raises(SignatureError, match="1 root keys"):
+    with pytest.raises(SignatureError, match="1 root signatories"):
         Roots.pin(note.encode())
 
 
@@ -122,6 +141,13 @@ def test_an_epoch_dated_before_the_last_is_refused() -> None:
         ([A, B], 0, "threshold: 0 is not within"),
         ([], 1, "threshold of 1 of 0"),
         ([A, A], 1, "twice"),
+        ([A, pq(1), B, pq(2)], 3, "threshold of 3 of 2 signatories"),
+        ([A, pq(1), pq(1)], 1, "twice"),
+        ([A, B, pq(3)], 1, "root/3 has an ML-DSA-44 key and no Ed25519 key"),
+        ([pq(1)], 1, "no Ed25519 key"),
+        ([A, pq(1), pq(1, seed=2)], 1, "two root keys of one algorithm"),
+        ([A, NoteSigner(A.name, Ed25519Signer(b"x" * 32))], 1, "two root keys of one algorithm"),
+        ([A, pq(1), B, pq(2, seed=1)], 1, "twice"),
         ([A, NoteSigner("cn-gd.example/root/x", Ed25519Signer.from_private_bytes(bytes([1]) * 32))], 1, "twice"),
         ([A, root(2, "cn-sh.example")], 1, "share one host"),
         ([root(1, "CN-GD.example")], 1, "lower case"),
@@ -140,9 +166,68 @@ def test_an_epoch_of_no_region_is_not_written(region: str) -> None:
 
 
 def test_a_witness_key_is_no_root_key() -> None:
-    witness = NoteVerifier("cn-gd.example/witness", TYPE_COSIGNATURE_ED25519, A.verifier.public_key)
-    with pytest.raises(FormatError, match="witness"):
-        root_epoch_text(region="CN-GD", epoch=1, issued=ISSUED, threshold=1, keys=[witness.vkey])
+    for kind, signer in ((TYPE_COSIGNATURE_ED25519, B), (TYPE_COSIGNATURE_ML_DSA_44, pq(1))):
+        witness = NoteVerifier(A.name, kind, signer.verifier.public_key)
+        with pytest.raises(FormatError, match="witness"):
+            root_epoch_text(region="CN-GD", epoch=1, issued=ISSUED, threshold=1, keys=[A.vkey, witness.vkey])
+
+
+HYBRID_KEYS = [A, pq(1), B, pq(2), C, pq(3)]
+HYBRID = signed(1, HYBRID_KEYS, [A, pq(1), B, pq(2)])
+
+
+def test_a_signatory_of_two_keys_signs_with_both_and_counts_once() -> None:
+    roots = Roots.pin(HYBRID)
+    assert (roots.threshold, len(roots.verifiers)) == (2, 6)
+    assert roots.signatories == (A.name, B.name, C.name)
+    for signers in ([A, pq(1)], [A, pq(1), C], [A, pq(1), pq(2)]):
+        with pytest.raises(SignatureError, match="signed by 1 root signatories"):
+            Roots.pin(signed(1, HYBRID_KEYS, signers))
+
+
+@pytest.mark.parametrize("signers", [[A, B, C], [pq(1), pq(2), pq(3)], [A, pq(2), C]])
+def test_who_signs_with_one_key_of_two_does_not_count(signers: list[NoteSigner]) -> None:
+    with pytest.raises(SignatureError, match=r"signed by 0 root signatories.*root/1 signed with one of its two keys"):
+        Roots.pin(signed(1, HYBRID_KEYS, signers))
+
+
+def test_a_bad_line_of_either_key_fails_the_epoch() -> None:
+    note = Note.parse(HYBRID)
+    for signer in (C, pq(3)):
+        line = signer.sign(note.text)
+        bad = replace(line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1]))
+        with pytest.raises(SignatureError, match="known key"):
+            Roots.pin(note.with_signature(bad).encode())
+
+
+def test_signatories_of_one_key_and_of_two_stand_in_one_epoch() -> None:
+    keys = [A, B, pq(2), C]
+    assert Roots.pin(signed(1, keys, [A, C])).threshold == 2
+    assert Roots.pin(signed(1, keys, [A, B, pq(2)])).threshold == 2
+    with pytest.raises(SignatureError):
+        Roots.pin(signed(1, keys, [A, B]))
+
+
+def test_a_region_with_ed25519_keys_alone_goes_on_with_both() -> None:
+    second = Roots.pin(FIRST).advance(signed(2, [C, pq(3), D, pq(4)], [A, B, C, pq(3), D, pq(4)]))
+    assert second.signatories == (C.name, D.name)
+    with pytest.raises(SignatureError, match="epoch 2"):
+        Roots.pin(FIRST).advance(signed(2, [C, pq(3), D, pq(4)], [A, B, C, D]))
+    third = signed(3, [E, pq(5)], [C, pq(3), D, pq(4), E, pq(5)], 1)
+    assert second.advance(third).epoch == 3
+    with pytest.raises(SignatureError, match="epoch 2"):
+        second.advance(signed(3, [E, pq(5)], [C, D, E, pq(5)], 1))
+
+
+@given(st.sets(st.sampled_from(range(6)), min_size=1))
+def test_the_threshold_counts_names_whose_keys_all_signed(which: set[int]) -> None:
+    by = [HYBRID_KEYS[number] for number in sorted(which)]
+    count = sum({2 * number, 2 * number + 1} <= which for number in range(3))
+    if count >= 2:
+        assert Roots.pin(signed(1, HYBRID_KEYS, by)).epoch == 1
+    else:
+        with pytest.raises(SignatureError, match=f"signed by {count} root signatories"):
+            Roots.pin(signed(1, HYBRID_KEYS, by))
 
 
 def forged(old: str, new: str) -> bytes:

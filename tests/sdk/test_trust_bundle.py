@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chopmark.errors import ChopmarkError, FormatError, LimitError, SignatureError, TrustError, UnsupportedError
-from chopmark.note import sign_note
+from chopmark.keys import MlDsa44Signer
+from chopmark.note import Note, NoteSigner, sign_note
+from chopmark.root_epoch import Roots, root_epoch_text
 from chopmark.trust_bundle import BundleAge, BundleContents, TrustBundle, sign_trust_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,10 +92,25 @@ def test_age_is_the_worst_that_can_be_said(world: World) -> None:
 
 
 def test_a_bundle_signed_by_too_few_roots_is_refused(world: World) -> None:
-    with pytest.raises(SignatureError, match="1 root keys of epoch 1 where 2"):
+    with pytest.raises(SignatureError, match="1 root signatories of epoch 1 where 2"):
         world.home.bundle(signers=world.home.roots[:1])
     with pytest.raises(SignatureError):
         world.home.bundle(signers=world.peer.roots)
+
+
+def test_a_bundle_under_roots_of_two_keys_each_is_signed_with_both(world: World) -> None:
+    classical = world.home.roots
+    beside = [NoteSigner(root.name, MlDsa44Signer(bytes([number]) * 32)) for number, root in enumerate(classical)]
+    both = [*classical, *beside]
+    issued = world.home.contents().issued
+    text = root_epoch_text(region="CN-GD", epoch=1, issued=issued, threshold=2, keys=[root.vkey for root in both])
+    roots = Roots.pin(sign_note(text, both).encode())
+    bundle = sign_trust_bundle(world.home.contents(), roots=roots, signers=both)
+    assert bundle.digest == TrustBundle.parse(bundle.data, roots=roots).digest
+    assert len(Note.parse(bundle.data).signatures) == 4
+    for signers in (classical, beside, both[:3]):
+        with pytest.raises(SignatureError, match="both must"):
+            sign_trust_bundle(world.home.contents(), roots=roots, signers=signers)
 
 
 def test_a_bundle_of_another_region_is_refused(world: World) -> None:

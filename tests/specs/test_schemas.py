@@ -111,6 +111,7 @@ def test_schema_takes_what_the_vectors_accept(file: str, schema: str, read: Call
         "bundle-restriction-optional",
         "bundle-freshness",
         "bundle-peer-without-log",
+        "bundle-log-document-key",
     ],
 )
 def test_schema_refuses_a_bad_bundle(name: str) -> None:
@@ -132,6 +133,7 @@ def test_schema_refuses_a_bad_bundle(name: str) -> None:
         "root-key-twice",
         "root-witness-key",
         "root-name-upper-case",
+        "root-ml-dsa-44-witness-key",
     ],
 )
 def test_schema_refuses_a_bad_root_epoch(name: str) -> None:

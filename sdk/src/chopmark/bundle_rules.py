@@ -20,7 +20,7 @@ from chopmark.errors import FormatError, RollbackError, TrustError
 from chopmark.identifiers import host_of, region_of
 from chopmark.issuer_key import Key, KeyUse, Revocation, RevocationReason
 from chopmark.keys import PublicKey
-from chopmark.note import TYPE_ED25519, NoteVerifier
+from chopmark.note import TYPE_COSIGNATURE_ML_DSA_44, TYPE_ED25519, NoteVerifier
 from chopmark.root_epoch import Roots
 
 _Entry = TypeVar("_Entry")
@@ -70,11 +70,13 @@ def _check_logs(contents: BundleContents, roots: Roots, owners: _Owners) -> None
             raise FormatError("a log with a final size is closed", where=where, remedy="give it a `to`")
         verifiers = [NoteVerifier.from_vkey(vkey) for vkey in log.vkeys]
         for number, verifier in enumerate(verifiers):
-            if verifier.name != log.origin or verifier.type != TYPE_ED25519:
-                raise FormatError(f"not a key of type 0x01 named {log.origin}", where=f"{where}.vkeys[{number}]")
+            if verifier.name != log.origin or verifier.type not in (TYPE_ED25519, TYPE_COSIGNATURE_ML_DSA_44):
+                raise FormatError(
+                    f"not a key of type 0x01 or 0x06 named {log.origin}", where=f"{where}.vkeys[{number}]"
+                )
             owners.claim(verifier.public_key, f"{where}.vkeys[{number}]")
-        if not verifiers:
-            raise FormatError("a log has a key", where=f"{where}.vkeys")
+        if not any(verifier.type == TYPE_ED25519 for verifier in verifiers):
+            raise FormatError("a log has a key of type 0x01", where=f"{where}.vkeys")
         check_log_policy(log, where=f"{where}.policy")
 
 

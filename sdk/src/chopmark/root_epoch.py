@@ -2,7 +2,11 @@
 
 Each epoch is a signed note, `root/<n>`, kept for ever; its text is JSON. It is signed by the thresholds of epoch n−1
 and of epoch n itself, so a reader who trusts one epoch walks to each later one, and skips none. The names of all root
-keys of a region share the host, which its logs share too. Sample:
+keys of a region share the host, which its logs share too.
+
+The threshold counts *signatories*, and a signatory is a key name. Each has an Ed25519 key (type 0x01) and may have an
+ML-DSA-44 key beside it (type 0xff), under the same name; whoever has two counts once, and only where both signed. So
+the second key adds no vote, and no line can be left out to get by with the weaker algorithm. Sample:
 
     {
      "format": "chopmark/root-epoch/v1",
@@ -12,11 +16,13 @@ keys of a region share the host, which its logs share too. Sample:
      "threshold": 2,
      "keys": [
       "cn-gd.example/root/a+1f0e2d3c+AQ…",
+      "cn-gd.example/root/a+7c1d0b92+/2Nob3BtYXJrL21sLWRzYS00N…",
       "cn-gd.example/root/b+5a4b3c2d+AQ…"
      ]
     }
 
     — cn-gd.example/root/a Hw4tPP…
+    — cn-gd.example/root/a fB0Lkq…
     — cn-gd.example/root/b WktMPR…
 """
 
@@ -33,14 +39,17 @@ from chopmark.closed_object import ClosedObject
 from chopmark.errors import FormatError, SignatureError, TrustError, UnsupportedError
 from chopmark.identifiers import ORIGIN, REGION, host_of
 from chopmark.limits import LIMITS
-from chopmark.note import TYPE_ED25519, Note, NoteVerifier
+from chopmark.note import TYPE_ED25519, TYPE_LONG_IDENTIFIER, Note, NoteVerifier
 
 FORMAT: Final = "chopmark/root-epoch/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The root keys of one epoch of a region, verified; `issued` is None where only a peer's pin is known."""
+    """The root keys of one epoch of a region, verified; `issued` is None where only a peer's pin is known.
+
+    `threshold` is how many of the `signatories` must sign, each with every key it has.
+    """
 
     region: str
     epoch: int
@@ -53,6 +62,11 @@ class Roots:
         """The host that names this region's keys, logs and status lists."""
         return host_of(self.verifiers[0].name)
 
+    @property
+    def signatories(self) -> tuple[str, ...]:
+        """The names of the keys, each once: who signs for the region."""
+        return tuple(dict.fromkeys(verifier.name for verifier in self.verifiers))
+
     @classmethod
     def pin(cls, data: bytes) -> Roots:
         """Read the epoch that a verifier pins; it must be signed by its own threshold.
@@ -61,7 +75,7 @@ class Roots:
 
         Raises:
             FormatError: not a root epoch; `UnsupportedError` for another version of the format.
-            SignatureError: fewer than `threshold` of its keys signed.
+            SignatureError: fewer than `threshold` of its signatories signed.
         """
         note = Note.parse(data)
         roots = _read(note.text)
@@ -110,16 +124,21 @@ class Roots:
         return new
 
     def verify_note(self, note: Note) -> None:
-        """Check that at least `threshold` of the root keys signed a note.
+        """Check that at least `threshold` of the signatories signed a note, each with every key it has.
 
         Raises:
-            SignatureError: fewer did, or one of their signatures is bad.
+            SignatureError: fewer did, or a signature of one of the keys is bad.
         """
-        signed = note.verify(self.verifiers)
-        if len(signed) < self.threshold:
+        signed = set(note.verify(self.verifiers))
+        lacking = {verifier.name for verifier in self.verifiers if verifier not in signed}
+        count = sum(name not in lacking for name in self.signatories)
+        if count < self.threshold:
+            partly = sorted(lacking & {verifier.name for verifier in signed})
+            remedy = f"{partly[0]} signed with one of its two keys; both must" if partly else ""
             raise SignatureError(
-                f"signed by {len(signed)} root keys of epoch {self.epoch} where {self.threshold} must sign",
+                f"signed by {count} root signatories of epoch {self.epoch} where {self.threshold} must sign",
                 where=f"region {self.region}",
+                remedy=remedy,
             )
 
 
@@ -130,8 +149,8 @@ def root_epoch_text(*, region: str, epoch: int, issued: int, threshold: int, key
         region: its ISO 3166-2 code.
         epoch: from 1, one higher for each change of keys.
         issued: POSIX seconds.
-        threshold: how many of the keys must sign.
-        keys: vkeys of type 0x01.
+        threshold: how many of the signatories must sign.
+        keys: vkeys of type 0x01, and beside any of them one of type 0xff under the same name.
 
     Raises:
         FormatError: it would be refused on reading.
@@ -151,12 +170,19 @@ def root_epoch_text(*, region: str, epoch: int, issued: int, threshold: int, key
 
 def _checked(*, region: str, epoch: int, threshold: int, vkeys: Sequence[str], issued: int | None, where: str) -> Roots:
     verifiers = tuple(NoteVerifier.from_vkey(vkey) for vkey in vkeys)
-    if any(verifier.type != TYPE_ED25519 for verifier in verifiers):
-        raise FormatError("a root key signs notes (type 0x01); a witness key does not", where=where)
+    if any(verifier.type not in (TYPE_ED25519, TYPE_LONG_IDENTIFIER) for verifier in verifiers):
+        raise FormatError("a root key signs notes (type 0x01 or 0xff); a witness key does not", where=where)
     if len({verifier.public_key for verifier in verifiers}) != len(verifiers):
         raise FormatError("a root key stands twice", where=where)
-    if not 1 <= threshold <= len(verifiers):
-        raise FormatError(f"a threshold of {threshold} of {len(verifiers)} keys", where=where)
+    ed25519 = [verifier.name for verifier in verifiers if verifier.type == TYPE_ED25519]
+    ml_dsa_44 = [verifier.name for verifier in verifiers if verifier.type == TYPE_LONG_IDENTIFIER]
+    for names in (ed25519, ml_dsa_44):
+        if len(set(names)) != len(names):
+            raise FormatError("two root keys of one algorithm under one name", where=where)
+    if alone := set(ml_dsa_44) - set(ed25519):
+        raise FormatError(f"{min(alone)} has an ML-DSA-44 key and no Ed25519 key", where=where)
+    if not 1 <= threshold <= len(ed25519):
+        raise FormatError(f"a threshold of {threshold} of {len(ed25519)} signatories", where=where)
     if not all(ORIGIN.fullmatch(verifier.name) for verifier in verifiers):
         raise FormatError("a root key is named <host>/<path>, in lower case", where=where)
     if len({host_of(verifier.name) for verifier in verifiers}) != 1:
