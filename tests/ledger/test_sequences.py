@@ -157,7 +157,7 @@ def finish(world: World, sent: dict[int, list[bytes]]) -> None:
     size = world.check()
     assert size == ledger.size == 1 + sum(map(len, sent.values()))
     assert len(world.acknowledged) == size - 1
-    assert fsck(world.public, vkey=world.vkey).damage == ()
+    assert fsck(world.public, vkeys=[world.vkey]).damage == ()
     for index in list(world.acknowledged)[:: max(1, size // 20)]:
         ledger.tlog_proof(index)
         assert ledger.landmark_proof(index) is not None

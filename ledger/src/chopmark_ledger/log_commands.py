@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from chopmark_ledger.audit_commands import fsck
+from chopmark_ledger.audit_commands import fsck, prove
 
 log = typer.Typer(help="Check a log, or end a landmark interval.", no_args_is_help=True)
 log.command()(fsck)
+log.command()(prove)
 
 
 @log.callback()

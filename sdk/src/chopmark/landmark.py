@@ -136,7 +136,13 @@ class LandmarkFile:
     @property
     def records(self) -> tuple[LandmarkRecord, ...]:
         """All records, in the order of the file."""
-        return tuple(self._records())
+        return tuple(self.records_from(0))
+
+    def records_from(self, first: int) -> Iterator[LandmarkRecord]:
+        """The records from the one numbered `first`, one after the other: a large file takes ten times its bytes in
+        records."""
+        rest = memoryview(self.data)[HEADER_SIZE + RECORD_SIZE * first :]
+        return (LandmarkRecord(*values) for values in _RECORD.iter_unpack(rest))
 
     @property
     def end(self) -> int:
@@ -172,9 +178,6 @@ class LandmarkFile:
 
     def _record(self, position: int) -> LandmarkRecord:
         return LandmarkRecord(*_RECORD.unpack_from(self.data, HEADER_SIZE + RECORD_SIZE * position))
-
-    def _records(self) -> Iterator[LandmarkRecord]:
-        return (LandmarkRecord(*values) for values in _RECORD.iter_unpack(memoryview(self.data)[HEADER_SIZE:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,215 @@
+"""The files of a log fetched from its server.
+
+Spec: https://c2sp.org/tlog-tiles. Connections are kept open, several files are on their way at once, and what does not
+arrive is asked for again, at growing intervals. No size is believed: reading stops at the most that a file may have,
+counted after it was inflated, for entry bundles may come compressed whether one asks for it or not. Redirections are
+not followed, so that one knows whom one checks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import urllib3
+from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
+from urllib3.exceptions import DecodeError, HTTPError, LocationParseError
+
+from chopmark_ledger.errors import LogUnreachableError
+from chopmark_ledger.tile_source import size_limit
+
+_IN_FLIGHT = 8
+"""Files on their way at once: enough to hide a network, and 134 MB if each were a bundle of the largest entries."""
+_ATTEMPTS = 6
+_PAUSE = 0.25
+"""Seconds before the second attempt; twice as long before each further one."""
+_PAUSE_MAX = 30.0
+"""Seconds: no server makes one wait longer."""
+_TIMEOUT = urllib3.Timeout(connect=10, read=30)
+_REQUEST_TIME = 120.0
+"""Seconds for one file, however slowly it trickles in."""
+_CHUNK = 1 << 16
+_ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_BUSY = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Answers of a server that cannot serve now; they say nothing of the file."""
+_HEADERS = {"Accept-Encoding": "gzip, identity", "User-Agent": "chopmark"}
+
+
+class HttpSource:
+    """The files of a log below a URL, a `TileSource`. `read` is for one thread; `close` ends it.
+
+    Args:
+        url: the prefix of the log, `http://…` or `https://…`.
+        in_flight: how many files are fetched at once.
+        attempts: how often a file is asked for.
+        sleep: waits so many seconds.
+
+    Raises:
+        FormatError: the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        in_flight: int = _IN_FLIGHT,
+        attempts: int = _ATTEMPTS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = _prefix(url)
+        self._in_flight = in_flight
+        self._attempts = attempts
+        self._sleep = sleep
+        self._pool = urllib3.PoolManager(maxsize=in_flight + 1, retries=False, timeout=_TIMEOUT)
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="fetch")
+        self._coming: Iterator[str] = iter(())
+        self._ahead: dict[str, Future[bytes | None]] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """Fetch a file; see `TileSource.read`."""
+        fetched = self._ahead.pop(path, None)
+        self._fill()
+        return self._fetch(path) if fetched is None else fetched.result()
+
+    def read_ahead(self, paths: Iterator[str]) -> None:
+        """Fetch these files while others are looked at; see `TileSource.read_ahead`."""
+        self._drop()
+        self._coming = paths
+        self._fill()
+
+    def found(self) -> None:
+        """A server lists nothing."""
+        return
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._coming = iter(())
+        self._drop()
+        self._threads.shutdown()
+        self._pool.clear()
+
+    def _fill(self) -> None:
+        while len(self._ahead) < self._in_flight:
+            path = next(self._coming, None)
+            if path is None:
+                return
+            if path not in self._ahead:
+                self._ahead[path] = self._threads.submit(self._fetch, path)
+
+    def _drop(self) -> None:
+        for fetched in self._ahead.values():
+            fetched.cancel()
+        self._ahead.clear()
+
+    def _fetch(self, path: str) -> bytes | None:
+        limit = size_limit(path)
+        pause = _PAUSE
+        for _ in range(self._attempts - 1):
+            found = self._attempt(path, limit)
+            if not isinstance(found, _Failure):
+                return found
+            self._sleep(min(max(pause, found.after), _PAUSE_MAX))
+            pause *= 2
+        found = self._attempt(path, limit)
+        if isinstance(found, _Failure):
+            raise found.error
+        return found
+
+    def _attempt(self, path: str, limit: int) -> bytes | _Failure | None:
+        """Ask once; a failure is what may pass."""
+        try:
+            response = self._pool.request(
+                "GET", f"{self.name}/{path}", headers=_HEADERS, preload_content=False, redirect=False
+            )
+        except HTTPError as error:
+            return _Failure(self._unreachable(_reason(error)))
+        try:
+            return self._answer(path, response, limit)
+        except DecodeError as error:
+            raise StorageError("it is not compressed as the server says", where=path) from error
+        except HTTPError as error:
+            return _Failure(self._unreachable(f"{path} broke off: {_reason(error)}"))
+        finally:
+            # Once an answer is read to its end its connection is back in the pool; any other is of no more use.
+            response.close()
+
+    def _answer(self, path: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes | _Failure | None:
+        status = response.status
+        if status == HTTPStatus.OK:
+            data = _body(response, limit)
+            if len(data) > limit:
+                raise LimitError(f"more than {limit} bytes", where=path)
+            return data
+        _body(response, _CHUNK)
+        if status in _ABSENT:
+            return None
+        if status in _BUSY:
+            return _Failure(self._unreachable(f"the server answers {status}"), _seconds(response))
+        error = StorageError(f"the server answers {status}", where=path)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _Failure(error)
+        location = response.headers.get("Location")
+        if location is not None:
+            error.remedy = f"It points to {location[:200]}: if that is the log, name it"
+        raise error
+
+    def _unreachable(self, reason: str) -> LogUnreachableError:
+        return LogUnreachableError(
+            f"the log cannot be fetched: {reason}",
+            where=self.name,
+            remedy="Check the URL and the network, or try again later",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an attempt failed, and after how many seconds the server wants to be asked again."""
+
+    error: ChopmarkError
+    after: float = 0.0
+
+
+def _prefix(url: str) -> str:
+    try:
+        parsed = urllib3.util.parse_url(url)
+    except LocationParseError as error:
+        raise FormatError("not a URL", where=url[:200]) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.auth:
+        raise FormatError("not of the form http://host/… or https://host/…", where=url[:200])
+    if parsed.query is not None or parsed.fragment is not None:
+        raise FormatError("the prefix of a log has no `?` and no `#`", where=url[:200])
+    return parsed.url.rstrip("/")
+
+
+def _body(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    """Read an answer, at most one chunk beyond `limit` bytes of it."""
+    end = time.monotonic() + _REQUEST_TIME
+    parts = []
+    size = 0
+    while size <= limit and (part := response.read1(_CHUNK)):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > end:
+            raise HTTPError(f"not there after {_REQUEST_TIME:.0f} s")
+    return b"".join(parts)
+
+
+def _seconds(response: urllib3.BaseHTTPResponse) -> float:
+    """What `Retry-After` says, where it is a number of seconds."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
+
+
+def _reason(error: HTTPError) -> str:
+    """What went wrong, without the objects that urllib3 puts before it."""
+    return str(getattr(error, "reason", None) or error).rpartition(">: ")[2] or type(error).__name__
