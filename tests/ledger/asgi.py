@@ -1,0 +1,68 @@
+"""Calls an ASGI application within the test's own process, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+
+
+@dataclass
+class Answer:
+    """What was answered."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(
+    application: Callable[..., Awaitable[None]],
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes | Iterable[bytes | None] = b"",
+) -> Answer:
+    """Send a request; a body of several parts arrives part by part, and after None nothing comes any more."""
+    path, _, query = target.partition("?")
+    parts: list[bytes | None] = [body] if isinstance(body, bytes) else list(body)
+    answer = Answer()
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "client": ("192.0.2.1", 40000),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+
+    async def receive() -> MutableMapping[str, Any]:
+        part = parts.pop(0) if parts else None
+        if part is None:
+            await asyncio.Event().wait()  # the client waits for its answer
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        elif message["type"] == "http.response.body":
+            answer.body += message.get("body", b"")
+
+    await application(scope, receive, send)
+    return answer
