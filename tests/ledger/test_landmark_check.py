@@ -15,6 +15,7 @@ from chopmark.key_file import read_key_file
 from chopmark.landmark import LandmarkFile, LandmarkRecord
 from chopmark.tlog_policy import TlogPolicy
 from chopmark_ledger.client import VouchedLandmarks, open_witness, recompute_landmarks
+from chopmark_ledger.landmark_check import recompute_fetched_landmarks
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World
@@ -223,8 +224,8 @@ def test_a_floor_that_is_not_met_refuses_the_file(grown: World) -> None:
     policy = TlogPolicy.parse(grown.policy)
     floor = TlogPolicy.parse(grown.policy.replace("group peers 2 R0 R1 R2", "group peers 3 R0 R1 R2"))
     recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy, floor])
-    note = (grown.public / "checkpoint").read_text().splitlines(keepends=True)
-    (grown.public / "checkpoint").write_text("".join(note[:-1]))
+    lines = (grown.public / "checkpoint").read_text().splitlines(keepends=True)
+    (grown.public / "checkpoint").write_text("".join(line for line in lines if "us-ny.example" not in line))
     recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy])
     with pytest.raises(QuorumError):
         recompute_landmarks(grown.public, origin=ORIGIN, policies=[policy, floor])
@@ -264,3 +265,46 @@ def test_a_checkpoint_that_somebody_else_signed_is_refused(grown: World) -> None
     path.write_text(path.read_text().replace("1521", "1520"))
     with pytest.raises(SignatureError):
         recompute(grown)
+
+
+def recompute_fetched(world: World, fetch: Callable[[str], bytes | None]) -> VouchedLandmarks:
+    policies = [TlogPolicy.parse(world.policy)]
+    return recompute_fetched_landmarks(fetch, where="https://cn-gd.example/log", origin=ORIGIN, policies=policies)
+
+
+def files(world: World) -> dict[str, bytes]:
+    found = (path for path in world.public.glob("**/*") if path.is_file())
+    return {path.relative_to(world.public).as_posix(): path.read_bytes() for path in found}
+
+
+def test_a_file_that_is_fetched_is_recomputed_as_one_in_a_folder(grown: World) -> None:
+    assert recompute_fetched(grown, files(grown).get) == recompute(grown)
+
+
+def test_a_file_that_is_fetched_and_wrong_is_refused(grown: World) -> None:
+    rewrite(grown, lambda records: [replace(records[0], hash=bytes(32)), *records[1:]])
+    with pytest.raises(ProofError, match="record 0"):
+        recompute_fetched(grown, files(grown).get)
+
+
+def test_a_file_that_cannot_be_fetched_is_named_with_its_log(grown: World) -> None:
+    without = {path: data for path, data in files(grown).items() if path != "landmarks"}
+    with pytest.raises(StorageError, match=r"https://cn-gd\.example/log, landmarks"):
+        recompute_fetched(grown, without.get)
+
+
+def test_landmarks_published_between_two_fetches_are_recomputed_under_the_newer_checkpoint(grown: World) -> None:
+    old = (grown.public / "checkpoint").read_bytes()
+    ledger = grown.open()
+    grown.append(ledger, 3, 1200)
+    ledger.landmark_now()
+    now = files(grown)
+    shown = [old, now["checkpoint"]]
+
+    def fetch(path: str) -> bytes | None:
+        return shown.pop(0) if path == "checkpoint" else now.get(path)
+
+    vouched = recompute_fetched(grown, fetch)
+    assert shown == []
+    assert vouched.checkpoint_size == 2721
+    assert vouched == recompute(grown)

@@ -26,7 +26,7 @@ from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
 
 from chopmark_ledger import prover, witness_folder
 from chopmark_ledger.batch import Client
-from chopmark_ledger.landmark_check import VouchedLandmarks, recompute_landmarks
+from chopmark_ledger.landmark_check import VouchedLandmarks, recompute_fetched_landmarks, recompute_landmarks
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import DEFAULT_SETTINGS, Log, LogSettings
 from chopmark_ledger.publisher import Publisher, WitnessClient
@@ -47,6 +47,7 @@ __all__ = [
     "log_vkey",
     "open_ledger",
     "open_witness",
+    "recompute_fetched_landmarks",
     "recompute_landmarks",
     "witness_vkey",
     "witness_vkeys",

@@ -8,21 +8,22 @@ again bounds it: a record that was not in the file at the last vouching was made
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark import durable_file, merkle
 from chopmark.errors import ProofError, StorageError
 from chopmark.landmark import LandmarkFile
-from chopmark.limits import LIMITS
 from chopmark.tiles import TileReader
 from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
 
-from chopmark_ledger.landmarks import FILE_NAME
+from chopmark_ledger.tile_source import CHECKPOINT, LANDMARKS, size_limit
 
 CLOCK_GRACE = 15 * 60
 """Seconds that the clocks of witnesses may differ."""
+_LOOKS = 3
+"""How often checkpoint and landmark file are read, until no record is of a checkpoint published between the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +67,59 @@ def recompute_landmarks(
         StorageError: a file is missing.
     """
 
-    def fetch(name: str) -> bytes:
-        data = durable_file.read_file(public_folder / name, max_size=LIMITS.landmark_file_size)
+    def fetch(path: str) -> bytes | None:
+        return durable_file.read_file(public_folder / path, max_size=size_limit(path))
+
+    return recompute_fetched_landmarks(
+        fetch, where=str(public_folder), origin=origin, policies=policies, vouched=vouched
+    )
+
+
+def recompute_fetched_landmarks(
+    fetch: Callable[[str], bytes | None],
+    *,
+    where: str,
+    origin: str,
+    policies: Sequence[TlogPolicy],
+    vouched: VouchedLandmarks | None = None,
+) -> VouchedLandmarks:
+    """Recompute the landmark file of a log that is read file by file, as from a server.
+
+    Args:
+        fetch: reads the file at a path relative to the log's prefix, None where there is none; nothing that it answers
+            is trusted, and it bounds what it reads. `HttpSource(url).read` is one.
+        where: the log, as messages name it: its folder or URL.
+        origin, policies, vouched: as for `recompute_landmarks`.
+
+    Raises:
+        LogUnreachableError: `fetch` reads from a server that does not answer; else as `recompute_landmarks`.
+    """
+
+    def fetched(path: str) -> bytes:
+        data = fetch(path)
         if data is None:
-            raise StorageError("there is no such file", where=str(public_folder / name))
+            raise StorageError("there is no such file", where=f"{where}, {path}")
         return data
 
-    # The checkpoint is read first: then a record missing from the file was made under this checkpoint or a later one.
-    note = fetch("checkpoint")
-    witnessed = [policy.check(note) for policy in policies]
-    if not witnessed or any(each.checkpoint.origin != origin for each in witnessed):
-        raise ProofError(f"the checkpoint is not of {origin}, or there is no policy for it", where=str(public_folder))
-    checkpoint = witnessed[0].checkpoint
-    data = fetch(FILE_NAME)
-    file = LandmarkFile.parse(data)
+    for _ in range(_LOOKS):
+        # The checkpoint is read first: then a record missing from the file was made under it or a later one.
+        note = fetched(CHECKPOINT)
+        witnessed = [policy.check(note) for policy in policies]
+        if not witnessed or any(each.checkpoint.origin != origin for each in witnessed):
+            raise ProofError(f"the checkpoint is not of {origin}, or there is no policy for it", where=where)
+        checkpoint = witnessed[0].checkpoint
+        data = fetched(LANDMARKS)
+        file = LandmarkFile.parse(data)
+        if not len(file) or next(file.records_from(len(file) - 1)).checkpoint_size <= checkpoint.size:
+            break
     done = 0
     if vouched is not None:
         done = vouched.records
         if len(file) < done or file.prefix_digest(done) != vouched.digest:
-            raise ProofError("the records that were vouched for have changed", where=FILE_NAME)
+            raise ProofError("the records that were vouched for have changed", where=LANDMARKS)
         if checkpoint.size < vouched.checkpoint_size:
-            raise ProofError("the log shows an older checkpoint than before", where="checkpoint")
-    read = TileReader(fetch, checkpoint.size, checkpoint.root)
+            raise ProofError("the log shows an older checkpoint than before", where=CHECKPOINT)
+    read = TileReader(fetched, checkpoint.size, checkpoint.root)
     read.check_root()
     _check_records(file, done, witnessed, vouched, read)
     # Witnessed times, which no single witness sets: by the bare earliest one could undo the bound on later records.
@@ -103,8 +135,8 @@ def _check_records(
     read: TileReader,
 ) -> None:
     latest = max(each.time for each in witnessed) + CLOCK_GRACE
-    for number, record in enumerate(file.records[done:], done):
-        where = f"{FILE_NAME}, record {number}"
+    for number, record in enumerate(file.records_from(done), done):
+        where = f"{LANDMARKS}, record {number}"
         if record.checkpoint_size > read.size:
             raise ProofError("it is under a checkpoint larger than the published one", where=where)
         if record.witnessed_time > latest:
