@@ -1,8 +1,8 @@
 """The public folder of a log: static files that anybody may fetch, and that are not trusted when read back.
 
     checkpoint                   replaced, never by a smaller one
-    tile/<L>/<N>[.p/<W>]         hash tiles, written once
-    tile/entries/<N>[.p/<W>]     entry bundles, written once
+    tile/<L>/<N>[.p/<W>]         hash tiles, written once; a partial one (.p/<W>) is removed after the full one stands
+    tile/entries/<N>[.p/<W>]     entry bundles, likewise
     landmarks                    only ever grows
 
 Names are those of https://c2sp.org/tlog-tiles, relative to the folder.
@@ -10,6 +10,7 @@ Names are those of https://c2sp.org/tlog-tiles, relative to the folder.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from chopmark_ledger.errors import PublicationPoisonedError, TileConflictError
 
 _MAX_FILE_SIZE = 256 * (2 + LIMITS.entry_size)
 """A full entry bundle of the largest entries; every other file is smaller, but for the landmark file."""
+_WIDTH = re.compile("[1-9][0-9]{0,2}", re.ASCII)
 
 
 class PublicFolder:
@@ -105,11 +107,30 @@ class PublicFolder:
                 self._disk.sync_folder(folder)
             self._unsynced.clear()
 
+    def remove_partials(self, name: str) -> None:
+        """Remove the partial tiles or bundles beside a full one, which stands durably.
+
+        Raises:
+            StorageError: they cannot be removed.
+        """
+        folder = self.path / f"{name}.p"
+        names = self._disk.names(folder)
+        for width in names:
+            if _WIDTH.fullmatch(width):
+                self._disk.remove(folder / width)
+        if names:
+            self._disk.remove(folder)
+
     def _write(self, path: Path, data: bytes) -> None:
-        self._disk.make_folder(path.parent)
+        folder = path.parent
+        self._disk.make_folder(folder)
         self._disk.write(path, data, self._staging)
         # All the way up: an earlier process may have made these folders and ended before it synced their names.
-        self._unsynced.update(each for each in path.parents if each.is_relative_to(self.path))
+        while folder not in self._unsynced:
+            self._unsynced.add(folder)
+            if folder != self.path:
+                folder = folder.parent
+        self._unsynced.add(self.path.parent)
 
     @contextmanager
     def _sound(self) -> Iterator[None]:

@@ -2,56 +2,43 @@
 
 In this order, so that a crash anywhere leaves a log that can go on:
 
+    0  bring back what the public folder has lost of the last publication
     1  take the newest committed size and root from the database, sign them
     2  write and sync tiles, entry bundles and their folders, from the last published size on
-    3  collect cosignatures until the policy's quorum is met
+    3  collect cosignatures until the policy's quorum is met; before the first time, ask what the witnesses hold
     4  replace `checkpoint`, never by a smaller one, and sync it
-    5  note the publication in the database
+    5  remove the partial tiles and bundles of what is full now
+    6  note the publication in the database
 
 Tiles are a pure function of the committed entries: what a crash interrupted is written again, and where the
-checkpoint is lost, everything from the beginning. Several commits share one publication.
+checkpoint or a file at the edge of what was published is lost, everything from the beginning. Several commits share
+one publication.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
 
-from chopmark import merkle, strict, tiles
+from chopmark import tiles
 from chopmark.checkpoint import Checkpoint
-from chopmark.errors import ChopmarkError, FormatError, QuorumError, SignatureError
-from chopmark.note import Note, NoteSignature, NoteVerifier, split_cosignature
+from chopmark.errors import QuorumError, SignatureError, StorageError
+from chopmark.merkle import HASH_SIZE
+from chopmark.note import Note, NoteVerifier
 from chopmark.tlog_policy import PolicyLog, TlogPolicy, WitnessedCheckpoint
 
-from chopmark_ledger.errors import LogStoppedError
+from chopmark_ledger.cosigning import GRACE, PATIENCE, Cosigners, WitnessClient, WitnessReport
+from chopmark_ledger.errors import LedgerDamagedError, LogStoppedError
 from chopmark_ledger.log import Log
 from chopmark_ledger.store import Publication
-from chopmark_ledger.witness import WitnessAnswer
 
-_MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are looked at: a handful of signature lines."""
-CLOCK_TOLERANCE = 300
-"""Seconds that a witness may date its cosignature ahead of the log's clock. One that is further ahead is not taken: by
-it a single witness, where the quorum needs its line, would date the next landmarks so that none could follow them, and
-raise the floor under the clocks of verifiers."""
+__all__ = ["Publisher", "WitnessClient", "WitnessReport", "new_tiles"]
 
-
-class WitnessClient(Protocol):
-    """How a publisher reaches one witness."""
-
-    @property
-    def vkey(self) -> str:
-        """The key it cosigns with."""
-        ...
-
-    def add_checkpoint(self, body: bytes) -> WitnessAnswer:
-        """Send an `add-checkpoint` request.
-
-        Raises:
-            ChopmarkError: the witness cannot be reached or failed.
-        """
-        ...
+_TILES_AT_ONCE = 8
+"""Tiles and bundles that are read in one query: 16 MiB each, if all entries have the largest size."""
 
 
 class Publisher:
@@ -61,47 +48,125 @@ class Publisher:
         log: an open log, with its key.
         witnesses: whom to ask for cosignatures.
         policy: what a checkpoint must satisfy before it is published; it need not name the log.
+        executor: carries the requests to witnesses; a pool of threads unless one is given.
+        patience: seconds that a publication waits for its quorum.
+        grace: seconds that it waits for further cosignatures once the quorum is met.
+
+    Raises:
+        FormatError, KeyMaterialError: a witness without a key that cosigns, or a policy that proofs cannot satisfy.
     """
 
-    def __init__(self, log: Log, witnesses: Sequence[WitnessClient], policy: TlogPolicy) -> None:
+    def __init__(
+        self,
+        log: Log,
+        witnesses: Sequence[WitnessClient],
+        policy: TlogPolicy,
+        *,
+        executor: Executor | None = None,
+        patience: float = PATIENCE,
+        grace: float = GRACE,
+    ) -> None:
         self._log = log
-        self._witnesses = witnesses
-        self._policy = policy.with_logs([PolicyLog(NoteVerifier.from_vkey(log.identity.vkey))])
-        self._sizes: dict[str, int] = {}  # what each witness cosigned last: a guess that saves a round trip
-        self._mutex = threading.Lock()
+        own_keys = [vkey for vkey in (log.identity.vkey, log.identity.pq_vkey) if vkey is not None]
+        self._policy = policy.with_logs(PolicyLog(NoteVerifier.from_vkey(vkey)) for vkey in own_keys)
+        self._pool: ThreadPoolExecutor | None = None
+        if executor is None:
+            executor = self._pool = ThreadPoolExecutor(max(len(witnesses), 1), "witness")
+        self._cosigners = Cosigners(log, witnesses, self._policy, executor, patience=patience, grace=grace)
+        self._mutex = threading.RLock()
+        self._is_sounded_out = False
+
+    def close(self) -> None:
+        """End a publication that waits for witnesses, and the threads that ask them; doing so twice is harmless."""
+        self._cosigners.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def reports(self) -> tuple[WitnessReport, ...]:
+        """What is known of each witness, in the order given."""
+        return self._cosigners.reports()
+
+    def sound_out(self) -> None:
+        """Ask the witnesses what they hold of this log; nothing is signed for it.
+
+        A database that was restored from a backup together with its public folder shows itself nowhere else. The first
+        publication of a process that signs something new does this by itself.
+
+        Raises:
+            QuorumError: too few answered.
+            RestoredBackupError, ForkError: those that make a quorum hold something else; the log is stopped.
+        """
+        with self._mutex:
+            published = self._log.publication
+            if self._is_sounded_out or published is None:
+                return
+            checkpoint = Checkpoint(self._log.identity.origin, published.size, published.root)
+            note = Note.parse(published.note)
+            own = tuple(line for line in note.signatures if line.name == checkpoint.origin)
+            with self._stopping_the_log():
+                self._cosigners.sound_out(checkpoint, Note(note.text, own), committed=self._log.size)
+            self._is_sounded_out = True
 
     def publish(self) -> WitnessedCheckpoint:
         """Publish what is committed; with nothing new, answer what stands.
 
         Raises:
             QuorumError: too few witnesses cosigned; commits go on, and the next call tries again.
-            RestoredBackupError, ForkError, TileConflictError: what stands in the public folder is not of this
-                database.
+            RestoredBackupError, ForkError: what stands in the public folder, or what witnesses that make a quorum
+                hold, is not the beginning of this database.
+            TileConflictError: other bytes stand where a file belongs.
+            LedgerDamagedError: the database has lost entries or hashes.
             PublicationPoisonedError: an fsync failed; open the log again.
             StorageError: a file could not be written; calling again is safe.
         """
         with self._mutex:
-            checkpoint, note = self._log.sign_committed()
-            standing = self._log.standing_checkpoint()
+            self._log.check_running()
             published = self._log.publication
             first = 0
-            if published is not None and standing is not None:
-                if published.size == checkpoint.size and standing.encode() == published.note:
-                    witnessed = self._already_witnessed(published.note)
-                    if witnessed is not None:
-                        return witnessed
-                # A smaller one stands where the public folder was brought back from a backup: without its tiles.
-                first = min(published.size, standing.checkpoint.size)
+            if published is not None:
+                self._bring_back(published)
+                first = published.size
+            checkpoint, note = self._log.sign_committed()
+            if published is not None and published.size == checkpoint.size:
+                witnessed = self._already_witnessed(published.note)
+                if witnessed is not None:
+                    return witnessed
             self._write_tiles(first, checkpoint.size)
-            cosigned, witnessed = self._collect(checkpoint, note)
+            self.sound_out()
+            with self._stopping_the_log():
+                cosigned = self._cosigners.collect(checkpoint, note, likely=first)
+            self._is_sounded_out = True
+            witnessed = self._policy.check(cosigned)
             # Once more, now that the witnesses have answered: nobody may have put a larger one there meanwhile.
             self._log.standing_checkpoint()
             data = cosigned.encode()
             self._log.public_folder.replace("checkpoint", data)
+            self._remove_partials(first, checkpoint.size)
             self._log.record_publication(
                 Publication(checkpoint.size, checkpoint.root, data, witnessed.time, self._log.clock())
             )
             return witnessed
+
+    def _bring_back(self, published: Publication) -> None:
+        """Make good what the public folder has lost of the last publication; the database has all of it."""
+        standing = self._log.standing_checkpoint()
+        # A smaller one stands where the public folder was brought back from a backup: without its tiles.
+        first = 0 if standing is None else min(published.size, standing.checkpoint.size)
+        if not self._has_edge(first):
+            first = 0
+        if first < published.size:
+            self._write_tiles(first, published.size)
+        if standing is None or (standing.checkpoint.size <= published.size and standing.encode() != published.note):
+            self._log.public_folder.replace("checkpoint", published.note)
+
+    @contextmanager
+    def _stopping_the_log(self) -> Iterator[None]:
+        """What witnesses hold stays as it is, so that going on would only add to what has to be undone."""
+        try:
+            yield
+        except LogStoppedError as error:
+            self._log.stop(error)
+            raise
 
     def _already_witnessed(self, note: bytes) -> WitnessedCheckpoint | None:
         try:
@@ -109,73 +174,47 @@ class Publisher:
         except (QuorumError, SignatureError):
             return None  # the policy changed since: ask the witnesses of today
 
+    def _has_edge(self, size: int) -> bool:
+        """Tell whether the last tile of each level and the last bundle are there, as they should be at a size.
+
+        The full one may stand for a partial one: the publication that filled it may not have been noted.
+        """
+        size_of = self._log.public_folder.size
+        for level, tile in _edge(size):
+            if size_of(tile.path) != tile.width * HASH_SIZE and size_of(_full(tile).path) is None:
+                return False
+            if level == 0 and not (size_of(_bundle(tile).path) or size_of(_full(_bundle(tile)).path)):
+                return False
+        return True
+
     def _write_tiles(self, first: int, size: int) -> None:
         folder = self._log.public_folder
-        for level, tile in new_tiles(first, size):
-            folder.put(tile.path, self._log.tile(level, tile.index, tile.width))
-            if level == 0:
-                start = tile.index * tiles.TILE_WIDTH
-                bundle = tiles.encode_entry_bundle(self._log.entries(start, start + tile.width))
-                folder.put(tiles.entries_path(tile.index, tile.width), bundle)
+        remaining = new_tiles(first, size)
+        while batch := list(islice(remaining, _TILES_AT_ONCE)):
+            hashes = self._log.store.tiles([(level, tile.index) for level, tile in batch])
+            for level, tile in batch:
+                data = hashes.get((level, tile.index), b"")[: tile.width * HASH_SIZE]
+                if len(data) != tile.width * HASH_SIZE:
+                    raise LedgerDamagedError(f"the database has lost hashes of tile {tile.index} at level {level}")
+                folder.put(tile.path, data)
+            leaves = [tile for level, tile in batch if level == 0]
+            if leaves:
+                start = leaves[0].index * tiles.TILE_WIDTH
+                entries = iter(self._log.entries(start, leaves[-1].index * tiles.TILE_WIDTH + leaves[-1].width))
+                for tile in leaves:
+                    folder.put(_bundle(tile).path, tiles.encode_entry_bundle(list(islice(entries, tile.width))))
         folder.flush()
 
-    def _collect(self, checkpoint: Checkpoint, note: Note) -> tuple[Note, WitnessedCheckpoint]:
-        published = self._log.publication
-        likely = published.size if published else 0
-        problems = []
-        cosigned = note
-        for witness in self._witnesses:
-            try:
-                verifier = NoteVerifier.from_vkey(witness.vkey)
-                line = self._ask(witness, verifier, checkpoint, note, self._sizes.get(witness.vkey, likely))
-                cosigned = cosigned.with_signature(line)
-            except LogStoppedError:
-                raise
-            except ChopmarkError as error:
-                problems.append(f"{witness.vkey.split('+', 1)[0]}: {error}")
-        try:
-            witnessed = self._policy.check(cosigned)
-        except QuorumError as error:
-            if not problems:
-                raise
-            raise QuorumError(
-                error.what, where=error.where, remedy=f"What the witnesses answered: {'; '.join(problems)}"
-            ) from error
-        return cosigned, witnessed
-
-    def _ask(
-        self, witness: WitnessClient, verifier: NoteVerifier, checkpoint: Checkpoint, note: Note, old: int
-    ) -> NoteSignature:
-        answer = witness.add_checkpoint(self._request(checkpoint, note, min(old, checkpoint.size)))
-        if answer.status == 409:
-            old = _held_size(answer)
-            if old > checkpoint.size:
-                raise FormatError(
-                    f"it has seen size {old}, this log holds {checkpoint.size}",
-                    where="answer",
-                    remedy="If that is so, the database was restored from a backup",
-                )
-            answer = witness.add_checkpoint(self._request(checkpoint, note, old))
-        if answer.status != 200:
-            reason = answer.body[:200].decode("utf-8", "replace").strip()
-            raise FormatError(f"it refused with {answer.status}: {reason}", where="answer")
-        line = _cosignature(answer, verifier, note)
-        ahead = split_cosignature(line.signature)[0] - self._log.clock()
-        if ahead > CLOCK_TOLERANCE:
-            raise FormatError(
-                f"its cosignature is dated {ahead} seconds ahead of this log's clock",
-                where="answer",
-                remedy="Look at both clocks",
-            )
-        self._sizes[witness.vkey] = checkpoint.size
-        return line
-
-    def _request(self, checkpoint: Checkpoint, note: Note, old: int) -> bytes:
-        proof: list[bytes] = []
-        if 0 < old < checkpoint.size:
-            proof = merkle.consistency_proof(size1=old, size2=checkpoint.size, read=self._log.read_nodes)
-        lines = [f"old {old}", *(strict.base64_encode(each) for each in proof), "", ""]
-        return "\n".join(lines).encode("ascii") + note.encode()
+    def _remove_partials(self, first: int, size: int) -> None:
+        """Remove the partial tiles and bundles whose full ones stand now under a durable checkpoint that needs them."""
+        folder = self._log.public_folder
+        # They take room and no more: what cannot be removed today must not hold up the publication.
+        with suppress(StorageError):
+            for level, tile in new_tiles(first, size):
+                if tile.width == tiles.TILE_WIDTH:
+                    folder.remove_partials(tile.path)
+                    if level == 0:
+                        folder.remove_partials(_bundle(tile).path)
 
 
 def new_tiles(first: int, size: int) -> Iterator[tuple[int, tiles.Tile]]:
@@ -191,25 +230,20 @@ def new_tiles(first: int, size: int) -> Iterator[tuple[int, tiles.Tile]]:
         level += 1
 
 
-def _held_size(answer: WitnessAnswer) -> int:
-    try:
-        text = answer.body[:32].decode("ascii")
-    except UnicodeDecodeError as error:
-        raise FormatError("a conflict without a size", where="answer") from error
-    if not text.endswith("\n"):
-        raise FormatError("a conflict without a size", where="answer")
-    return strict.decimal(text[:-1], where="answer")
+def _edge(size: int) -> Iterator[tuple[int, tiles.Tile]]:
+    """Name the last tile of hashes at each level of a log of `size`."""
+    level = 0
+    while elements := size >> tiles.TILE_HEIGHT * level:
+        tile = tiles.tile_at(level, (elements - 1) // tiles.TILE_WIDTH, size)
+        if tile is not None:
+            yield level, tile
+        level += 1
 
 
-def _cosignature(answer: WitnessAnswer, verifier: NoteVerifier, note: Note) -> NoteSignature:
-    """Pick the line of this witness that verifies; whatever else it sent is left out, so that it spoils nothing."""
-    text = note.text.encode("utf-8")
-    for line in answer.body[:_MAX_ANSWER].decode("utf-8", "replace").split("\n"):
-        try:
-            signature = NoteSignature.parse(line)
-            if (signature.name, signature.key_id) == (verifier.name, verifier.key_id):
-                verifier.verify(text, signature.signature)
-                return signature
-        except ChopmarkError:
-            continue
-    raise FormatError("no cosignature of its key that verifies", where="answer")
+def _bundle(tile: tiles.Tile) -> tiles.Tile:
+    """The bundle of the entries that a tile of level 0 hashes."""
+    return tiles.Tile(None, tile.index, tile.width)
+
+
+def _full(tile: tiles.Tile) -> tiles.Tile:
+    return tiles.Tile(tile.level, tile.index)
