@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.errors import StorageError
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, CursorResult, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from chopmark_ledger import sqlite_engine
@@ -20,6 +20,17 @@ from chopmark_ledger.errors import FolderError
 
 SCHEMA_REVISION = "0002"
 """The newest migration; a database that has it needs no Alembic to be opened."""
+SQLITE = "sqlite"
+"""How SQLAlchemy names that of the two dialects."""
+
+
+def run(connection: Connection, statement: str, parameters: Any) -> CursorResult[Any]:
+    """Run a statement as it stands, `?` marking its parameters, on either database; a list of tuples runs it for each.
+
+    For the hot paths, on which SQLAlchemy's compiler and its treatment of each row take longer than the database.
+    """
+    marked = statement if connection.dialect.name == SQLITE else statement.replace("?", "%s")
+    return connection.exec_driver_sql(marked, parameters)
 
 
 class Database:

@@ -338,7 +338,7 @@ class Log:
         return answer_to(batch)
 
     def _commit(self, group: CommitGroup) -> None:
-        edge, tiles = tree.append(self._edge, [merkle.leaf_hash(entry) for entry in group.entries])
+        edge, tiles = tree.append(self._edge, tree.leaf_hashes(group.entries))
         old = CommittedTree(self._edge.size, self._edge.root)
         with self._stopping_on_failure():
             self.store.commit(old, edge, tiles, group.entries, group.batches)

@@ -1,28 +1,42 @@
-"""Everything the log asks of its database, in Core statements.
+"""Everything the log asks of its database, in statements that both databases understand.
 
 Nothing here decides anything: `chopmark_ledger.log` and `chopmark_ledger.landmarks` do. Each method is one transaction.
+What is done for every entry, tile or batch goes to the driver as it stands; the rest are Core statements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chopmark.landmark import LandmarkRecord
 from chopmark.tiles import partial_tiles
-from sqlalchemy import BindParameter, Column, Connection, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Column, Connection, Table, insert, select, update
 
-from chopmark_ledger.database import Database
+from chopmark_ledger.database import SQLITE, Database, run
 from chopmark_ledger.errors import FolderError, LogStoppedError
-from chopmark_ledger.models import BATCH, ENTRY, LANDMARK, LEDGER, PUBLICATION, TILE
+from chopmark_ledger.models import ENTRY, LANDMARK, LEDGER, PUBLICATION
 from chopmark_ledger.tree import TileRun, TreeEdge
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_ROWS_PER_QUERY = 100
+_GROW = "UPDATE ledger SET size = ?, root = ? WHERE id = 1 AND size = ? AND root = ?"
+_INSERT_ENTRIES = 'INSERT INTO entry ("index", data) VALUES (?, ?)'
+_INSERT_ENTRIES_AT_ONCE = """
+    INSERT INTO entry ("index", data)
+    SELECT %s + place - 1, data FROM unnest(CAST(%b AS bytea[])) WITH ORDINALITY AS new (data, place)"""
+"""For PostgreSQL, which would answer each entry by itself; `%b` spares it reading hexadecimal digits."""
+_INSERT_TILES = 'INSERT INTO tile (level, "index", hashes) VALUES (?, ?, ?)'
+_CONTINUE_TILES = 'UPDATE tile SET hashes = ? WHERE level = ? AND "index" = ?'
+_INSERT_BATCHES = """
+    INSERT INTO batch (client, number, digest, first, places, refused, committed) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_SELECT_BATCH = """
+    SELECT client, number, digest, first, places, refused, committed FROM batch WHERE client = ? AND number = ?"""
+_SELECT_ENTRIES = 'SELECT data FROM entry WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+_SELECT_TILE = 'SELECT hashes FROM tile WHERE level = ? AND "index" = ?'
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,51 +150,43 @@ class LedgerStore:
             LogStoppedError: the database holds another size and root than `old`.
         """
         with self._database.write() as connection:
-            moved = connection.execute(
-                update(LEDGER)
-                .where(LEDGER.c.id == 1, LEDGER.c.size == old.size, LEDGER.c.root == old.root)
-                .values(size=new.size, root=new.root)
-            )
+            moved = run(connection, _GROW, (new.size, new.root, old.size, old.root))
             if moved.rowcount != 1:
                 raise LogStoppedError(
                     "somebody else changed the database",
                     where=self.where,
                     remedy="Find the second writer and end it, then open the log again",
                 )
-            connection.execute(
-                insert(ENTRY), [{"index": index, "data": data} for index, data in enumerate(entries, old.size)]
-            )
+            if connection.dialect.name == SQLITE:
+                run(connection, _INSERT_ENTRIES, list(enumerate(entries, old.size)))
+            else:
+                connection.exec_driver_sql(_INSERT_ENTRIES_AT_ONCE, (old.size, list(entries)))
             _write_tiles(connection, tiles, old.size)
-            connection.execute(insert(BATCH), [asdict(batch) for batch in batches])
+            run(connection, _INSERT_BATCHES, [astuple(batch) for batch in batches])
 
     def batches(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CommittedBatch]:
         """Read those of the batches, named by client and number, that there are."""
-        client, number = BATCH.c.client, BATCH.c.number
         found: dict[tuple[str, int], CommittedBatch] = {}
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _ROWS_PER_QUERY):
-                named = [and_(client == each[0], number == each[1]) for each in wanted[start : start + _ROWS_PER_QUERY]]
-                for row in connection.execute(select(*_columns(BATCH, CommittedBatch)).where(or_(*named))):
-                    batch = CommittedBatch(*row)
-                    found[batch.client, batch.number] = batch
+            for key in wanted:
+                row: Any = run(connection, _SELECT_BATCH, key).fetchone()
+                if row is not None:
+                    found[key] = CommittedBatch(*row)
         return found
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Read those of the entries [start, end) that there are."""
-        index = ENTRY.c["index"]
-        query = select(ENTRY.c.data).where(index >= start, index < end).order_by(index)
         with self._database.read() as connection:
-            return list(connection.scalars(query))
+            return [data for (data,) in run(connection, _SELECT_ENTRIES, (start, end)).cursor.fetchall()]
 
     def tiles(self, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """Read the hashes of those of the tiles, named by (level, index), that there are."""
-        level, index = TILE.c.level, TILE.c["index"]
         found: dict[tuple[int, int], bytes] = {}
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _ROWS_PER_QUERY):
-                named = [and_(level == each[0], index == each[1]) for each in wanted[start : start + _ROWS_PER_QUERY]]
-                for row in connection.execute(select(level, index, TILE.c.hashes).where(or_(*named))):
-                    found[row[0], row[1]] = row[2]
+            for key in wanted:
+                row = run(connection, _SELECT_TILE, key).fetchone()
+                if row is not None:
+                    found[key] = row[0]
         return found
 
     def publication(self) -> Publication | None:
@@ -220,15 +226,9 @@ def _columns(table: Table, value: type[DataclassInstance]) -> list[Column[Any]]:
 def _write_tiles(connection: Connection, tiles: Sequence[TileRun], old_size: int) -> None:
     """Insert the tiles that are new since `old_size`, update those that were partial then."""
     begun = {(tile.level or 0, tile.index) for tile in partial_tiles(old_size)}
-    continued: list[dict[str, object]] = []
-    new: list[dict[str, object]] = []
-    for tile in tiles:
-        row = {"tile_level": tile.level, "tile_index": tile.index, "hashes": tile.hashes}
-        (continued if (tile.level, tile.index) in begun else new).append(row)
-    level: BindParameter[int] = bindparam("tile_level")
-    index: BindParameter[int] = bindparam("tile_index")
+    continued = [(tile.hashes, tile.level, tile.index) for tile in tiles if (tile.level, tile.index) in begun]
+    new = [(tile.level, tile.index, tile.hashes) for tile in tiles if (tile.level, tile.index) not in begun]
     if continued:
-        place = TILE.c.level == level, TILE.c["index"] == index
-        connection.execute(update(TILE).where(*place).values(hashes=bindparam("hashes")), continued)
+        run(connection, _CONTINUE_TILES, continued)
     if new:
-        connection.execute(insert(TILE).values({"level": level, "index": index, "hashes": bindparam("hashes")}), new)
+        run(connection, _INSERT_TILES, new)

@@ -52,6 +52,11 @@ class TileRun:
 EMPTY_EDGE = TreeEdge(0, {}, {})
 
 
+def leaf_hashes(entries: Sequence[bytes]) -> list[bytes]:
+    """Hash entries as leaves; see `chopmark.merkle.leaf_hash`."""
+    return [sha256(b"\0" + entry).digest() for entry in entries]
+
+
 def append(edge: TreeEdge, leaf_hashes: Sequence[bytes]) -> tuple[TreeEdge, list[TileRun]]:
     """Append leaves; also answers every tile that they filled, began or continued, with all of its hashes."""
     peaks = dict(edge.peaks)
