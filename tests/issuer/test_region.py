@@ -131,6 +131,9 @@ def test_statements_say_what_changed_and_are_signed_by_the_roots(world: Any) -> 
         roots = root_epochs(connection)[1]
     for note in notes:
         roots.verify_note(note)
+        assert len(note.signatures) == len(roots.verifiers) == 2 * len(roots.signatories)
+    bundle = Note.parse((world.guangdong.settings.public / "bundle.note").read_bytes())
+    assert len(bundle.signatures) == len(roots.verifiers)
     latest = json.loads(notes[-1].text)
     assert latest["format"] == "chopmark/trust-statement/v1"
     assert latest["seq"] == 2
@@ -178,10 +181,10 @@ def test_two_lists_in_one_second_still_rise_in_time(world: Any) -> None:
 class AbsentWitness:
     """A witness that cannot be reached."""
 
-    vkey = "cn-sh.example/witness+00000000+AAAA"
+    name = "cn-sh.example/witness"
 
     def __init__(self, vkey: str) -> None:
-        self.vkey = vkey
+        self.vkeys = (vkey,)
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         raise QuorumError("nobody answers")
@@ -261,7 +264,7 @@ def test_key_files_are_private_and_never_hold_the_raw_key(world: Any) -> None:
     assert stat.S_IMODE(world.guangdong.settings.data.stat().st_mode) == 0o700
     assert stat.S_IMODE(world.guangdong.settings.database.stat().st_mode) == 0o600
     files = list(folder.iterdir())
-    assert len(files) == 3 + 1 + 2 * 3  # roots, log, and three keys of each of two departments
+    assert len(files) == 2 * 3 + 1 + 2 * 3  # two keys of each root, log, and three keys of each of two departments
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         data = path.read_bytes()

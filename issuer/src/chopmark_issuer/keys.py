@@ -3,7 +3,8 @@
     <data>/keys/<kid>.key     mode 0600, in a folder of mode 0700 (chopmark.key_file)
 
 Uses: `credential`, `status` and `inspector` keys belong to a department; `root` keys (trust bundle, root epochs) and
-the `log` key to the region. Status keys are never credential keys: who can suspend must not be able to issue.
+the `log` keys to the region. Status keys are never credential keys: who can suspend must not be able to issue. An
+ML-DSA-44 key stands beside the Ed25519 key of a root signatory or of the log, and is used for nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from chopmark.errors import StorageError
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
 from chopmark.key_file import DEFAULT_COST, LocalSigner, ScryptCost, read_key_file, write_key_file
-from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, PublicKey
+from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 from sqlalchemy import Connection, Row, insert, select, update
 
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
@@ -26,6 +27,7 @@ from chopmark_issuer.models import KEY
 _GENERATORS: Mapping[Algorithm, Callable[[], LocalSigner]] = {
     Algorithm.ED25519: Ed25519Signer.generate,
     Algorithm.ES256: Es256Signer.generate,
+    Algorithm.ML_DSA_44: MlDsa44Signer.generate,
 }
 
 
@@ -37,6 +39,16 @@ class InventoryUse(StrEnum):
     INSPECTOR = "inspector"
     ROOT = "root"
     LOG = "log"
+
+
+_ALGORITHMS: Mapping[InventoryUse, frozenset[Algorithm]] = {
+    use: frozenset(
+        (Algorithm.ED25519, Algorithm.ML_DSA_44)
+        if use in (InventoryUse.ROOT, InventoryUse.LOG)
+        else (Algorithm.ED25519, Algorithm.ES256)
+    )
+    for use in InventoryUse
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +77,16 @@ class KeyFolder:
         self._cost = cost
         self._open: dict[str, LocalSigner] = {}
 
-    def generate(self, algorithm: Algorithm = Algorithm.ED25519) -> LocalSigner:
+    def generate(
+        self, algorithm: Algorithm = Algorithm.ED25519, *, use: InventoryUse = InventoryUse.CREDENTIAL
+    ) -> LocalSigner:
         """Make a new key and write its file, durably, before it is used for anything.
 
         Raises:
-            RefusedError: an algorithm that no bundle states for an issuer.
+            RefusedError: an algorithm that does not sign for that use.
             StorageError: it cannot be written.
         """
-        if algorithm not in _GENERATORS:
-            raise RefusedError(
-                f"no key of {algorithm.text} signs for an issuer", where="algorithm", remedy="Use Ed25519 or ES256"
-            )
+        _check_algorithm(algorithm, use)
         signer = _GENERATORS[algorithm]()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,9 +121,10 @@ def enrol_key(
     """Take a public key into the inventory.
 
     Raises:
-        RefusedError: the window ends before it begins.
+        RefusedError: the window ends before it begins, or the algorithm does not sign for that use.
         ConflictError: the key is there already: a key has one owner and one use.
     """
+    _check_algorithm(public_key.algorithm, use)
     if not_after <= not_before:
         raise RefusedError("the key's window ends before it begins", where=public_key.kid.hex())
     kid = public_key.kid.hex()
@@ -145,12 +157,14 @@ def inventory(
 
 
 def key_in_use(connection: Connection, *, owner: str, use: InventoryUse, at: int) -> InventoryKey:
-    """The newest key of that owner and use that may sign at that time.
+    """The newest key of that owner and use that may sign at that time, the one beside it (ML-DSA-44) left out.
 
     Raises:
         NotFoundError: there is none.
     """
     for key in reversed(inventory(connection, owner=owner, use=use)):
+        if key.public_key.algorithm is Algorithm.ML_DSA_44:
+            continue
         if key.not_before <= at < key.not_after and (key.revoked is None or at < key.revoked.at):
             return key
     raise NotFoundError(
@@ -179,6 +193,12 @@ def revoke_key(connection: Connection, kid: str, revocation: Revocation) -> None
         .where(KEY.c.kid == kid)
         .values(revoked_at=revocation.at, revoked_reason=revocation.reason.value, trusted=trusted)
     )
+
+
+def _check_algorithm(algorithm: Algorithm, use: InventoryUse) -> None:
+    if algorithm not in _ALGORITHMS[use]:
+        known = " or ".join(sorted(each.text for each in _ALGORITHMS[use]))
+        raise RefusedError(f"no {use.value} key is of {algorithm.text}", where="algorithm", remedy=f"Use {known}")
 
 
 def _key(row: Row[tuple[object, ...]]) -> InventoryKey:

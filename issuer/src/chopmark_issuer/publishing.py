@@ -68,7 +68,7 @@ def publish(
     with database.writing() as connection:  # 2
         lists = sign_lists(connection, keys, at=at)
         bundle = sign_bundle(
-            connection, roots_by_epoch=root_epochs(connection), signers=root_signers(connection, keys), at=at
+            connection, roots_by_epoch=root_epochs(connection), signers=lambda: root_signers(connection, keys), at=at
         )
     sent = _send(database, ledger, own.region, at)  # 3
     size = ledger.publish(at).checkpoint.size

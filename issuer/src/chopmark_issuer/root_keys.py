@@ -1,8 +1,13 @@
-"""The root epochs of the region: which keys sign its trust bundle, and how many of them must."""
+"""The root epochs of the region: which keys sign its trust bundle, and how many of their holders must.
+
+Each signatory has two keys under one name, Ed25519 and ML-DSA-44, and signs with both; together they count once. Epochs
+of an earlier version have Ed25519 keys alone, and are followed by one with both.
+"""
 
 from __future__ import annotations
 
 from chopmark.entries import TrustStatementEntry
+from chopmark.keys import Algorithm
 from chopmark.note import NoteSigner, sign_note
 from chopmark.root_epoch import Roots, root_epoch_text
 from sqlalchemy import Connection, insert, select
@@ -14,32 +19,51 @@ from chopmark_issuer.models import ROOT_EPOCH
 
 _YEARS_OF_SECONDS = 10 * 366 * 86_400
 """A root key is replaced by a new epoch, not by its window, which only has to be long enough."""
+_ALGORITHMS = (Algorithm.ED25519, Algorithm.ML_DSA_44)
+_MOST_SIGNATORIES = 7
+"""Eight signatories that follow eight make an epoch of 70 KB: more than a log entry holds."""
 
 
 def begin_epoch(
     connection: Connection, keys: KeyFolder, *, region: str, host: str, count: int, threshold: int, at: int
 ) -> Roots:
-    """Begin the next root epoch with new keys, signed by the thresholds of the epoch before and of its own.
+    """Begin the next root epoch, signed by every signatory of the epoch before and of its own.
+
+    Args:
+        connection: of a writing transaction.
+        keys: the region's private keys.
+        region: its code.
+        host: the host of its names.
+        count: how many signatories to make new keys for, two each.
+        threshold: how many of them must sign.
+        at: POSIX seconds.
 
     Raises:
-        RefusedError: a threshold that the keys can not reach.
+        RefusedError: a threshold that the signatories can not reach, or more of them than an epoch can have.
     """
     if not 1 <= threshold <= count:
         raise RefusedError(f"{threshold} of {count} root keys can not be", where="threshold")
+    if count > _MOST_SIGNATORIES:
+        raise RefusedError(
+            f"{count} are more root keys than the log can hold an epoch of",
+            where="roots",
+            remedy=f"Make {_MOST_SIGNATORIES} or fewer",
+        )
     epochs = root_epochs(connection)
     epoch = max(epochs, default=0) + 1
     new = []
     for position in range(1, count + 1):
-        signer = keys.generate()
-        enrol_key(
-            connection,
-            signer.public_key,
-            owner=region,
-            use=InventoryUse.ROOT,
-            not_before=at,
-            not_after=at + _YEARS_OF_SECONDS,
-        )
-        new.append(NoteSigner(f"{host}/root/{epoch}-{position}", signer))
+        for algorithm in _ALGORITHMS:
+            signer = keys.generate(algorithm, use=InventoryUse.ROOT)
+            enrol_key(
+                connection,
+                signer.public_key,
+                owner=region,
+                use=InventoryUse.ROOT,
+                not_before=at,
+                not_after=at + _YEARS_OF_SECONDS,
+            )
+            new.append(NoteSigner(f"{host}/root/{epoch}-{position}", signer))
     text = root_epoch_text(
         region=region, epoch=epoch, issued=at, threshold=threshold, keys=[signer.vkey for signer in new]
     )

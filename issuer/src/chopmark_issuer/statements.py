@@ -26,33 +26,50 @@ import json
 from typing import Any, Final
 
 from chopmark.bundle_contents import BundleContents
+from chopmark.limits import LIMITS
 from chopmark.strict import time_encode
 
 FORMAT: Final = "chopmark/trust-statement/v1"
 _ARRAYS: Final = ("logs", "peers", "issuers", "keys", "types", "grants", "status_lists")
-_TEXT_LIMIT: Final = 48 * 1024
-"""Bytes of one statement's changes: with indentation and signatures it stays below a log entry's 65,535."""
+_ENTRY_LIMIT: Final = 24 * 1024
+"""Bytes of a bundle's entry, without spaces, above which a statement names it by its digest."""
+_ENVELOPE: Final = 6
+"""Bytes of a log entry of kind 3 around text and signature lines: the array, the kind, the length, the empty line."""
+_INDENT: Final = "  "
+_BETWEEN: Final = ",\n"
 
 
-def statement_texts(old: BundleContents | None, new: BundleContents) -> list[str]:
+def text_limit(signature_lines: int) -> int:
+    """How many bytes of text a statement may have, for its note to be a log entry.
+
+    Args:
+        signature_lines: bytes of the signature lines, newlines included.
+    """
+    return LIMITS.entry_size - _ENVELOPE - signature_lines
+
+
+def statement_texts(old: BundleContents | None, new: BundleContents, *, limit: int) -> list[str]:
     """The texts of the statements that lead from one bundle to the next; none where nothing changed.
 
     Args:
         old: the bundle before, None for the first.
         new: the bundle that follows; its `seq` and `issued` stand in the statements.
+        limit: bytes that one text may have; a single change is not divided, whatever it takes.
     """
+    empty = len(_text(new, []).encode("utf-8"))
     texts: list[str] = []
-    changes: list[dict[str, Any]] = []
-    size = 0
+    lines: list[str] = []
+    size = empty
     for change in _changes(old, new):
-        length = len(_compact(change))
-        if changes and size + length > _TEXT_LIMIT:
-            texts.append(_text(new, changes))
-            changes, size = [], 0
-        changes.append(change)
+        line = _INDENT + json.dumps(change, ensure_ascii=False)
+        length = len(line.encode("utf-8")) + len(_BETWEEN)
+        if lines and size + length > limit:
+            texts.append(_text(new, lines))
+            lines, size = [], empty
+        lines.append(line)
         size += length
-    if changes:
-        texts.append(_text(new, changes))
+    if lines:
+        texts.append(_text(new, lines))
     return texts
 
 
@@ -65,18 +82,17 @@ def _changes(old: BundleContents | None, new: BundleContents) -> list[dict[str, 
             written = _compact(value)
             if written in known:
                 continue
-            if len(written) > _TEXT_LIMIT // 2:
+            if len(written) > _ENTRY_LIMIT:
                 changes.append({"array": array, "sha256": hashlib.sha256(written).hexdigest()})
             else:
                 changes.append({"array": array, "entry": value})
     return changes
 
 
-def _text(new: BundleContents, changes: list[dict[str, Any]]) -> str:
-    lines = ",\n".join("  " + json.dumps(change, ensure_ascii=False) for change in changes)
+def _text(new: BundleContents, lines: list[str]) -> str:
     issued = time_encode(new.issued)
     head = json.dumps({"format": FORMAT, "region": new.region, "seq": new.seq, "issued": issued}, indent=1)
-    return head.removesuffix("\n}") + f',\n "changes": [\n{lines}\n ]\n}}\n'
+    return head.removesuffix("\n}") + f',\n "changes": [\n{_BETWEEN.join(lines)}\n ]\n}}\n'
 
 
 def _compact(value: dict[str, Any]) -> bytes:

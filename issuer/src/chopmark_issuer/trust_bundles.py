@@ -7,6 +7,7 @@ changed (kind 3) go into the outbox in the same transaction.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -25,7 +26,7 @@ from chopmark_issuer.catalogue import all_types
 from chopmark_issuer.departments import all_departments, grants
 from chopmark_issuer.keys import InventoryKey, InventoryUse, inventory
 from chopmark_issuer.models import BUNDLE, PEER, REGION, STATEMENT, STATUS_LIST
-from chopmark_issuer.statements import statement_texts
+from chopmark_issuer.statements import statement_texts, text_limit
 from chopmark_issuer.status_lists import FRESHNESS
 
 REFRESH: Final = 24 * 3600
@@ -45,7 +46,7 @@ def sign_bundle(
     connection: Connection,
     *,
     roots_by_epoch: dict[int, Roots],
-    signers: list[NoteSigner],
+    signers: Callable[[], list[NoteSigner]],
     at: int,
 ) -> TrustBundle | None:
     """Sign a new bundle and enqueue its entries, where one is due; None where the newest still holds.
@@ -53,7 +54,7 @@ def sign_bundle(
     Args:
         connection: of a writing transaction.
         roots_by_epoch: every root epoch of the region; the newest signs.
-        signers: the root keys of the newest epoch.
+        signers: opens the root keys of the newest epoch; called only where a bundle is due.
         at: POSIX seconds.
 
     Raises:
@@ -67,12 +68,14 @@ def sign_bundle(
         dated = replace(contents, seq=old.seq, issued=old.issued, refresh_after=old.refresh_after, expires=old.expires)
         if dated == old.contents:
             return None
-    bundle = sign_trust_bundle(contents, roots=roots, signers=signers)
+    opened = signers()
+    bundle = sign_trust_bundle(contents, roots=roots, signers=opened)
     if old is not None:
         old.check_successor(bundle)
-    statements = [
-        sign_note(text, signers).encode() for text in statement_texts(old.contents if old else None, contents)
-    ]
+    # the statements carry the lines of the same keys as the bundle
+    lines = len(bundle.data) - len(contents.text().encode("utf-8")) - 1
+    texts = statement_texts(old.contents if old else None, contents, limit=text_limit(lines))
+    statements = [sign_note(text, opened).encode() for text in texts]
     entries = [TrustStatementEntry(note).encode() for note in statements]
     entries.append(TrustBundleEntry(bundle.region, bundle.seq, bundle.digest).encode())
     *statement_ids, bundle_id = outbox.enqueue(connection, entries)
