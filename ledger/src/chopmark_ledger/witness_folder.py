@@ -35,7 +35,7 @@ from chopmark.note import (
 from chopmark_ledger import durable
 from chopmark_ledger.errors import FolderError
 from chopmark_ledger.witness import Witness
-from chopmark_ledger.witness_state import FolderStore
+from chopmark_ledger.witness_state import FolderStore, origin_hash
 
 FORMAT = "chopmark/witness/v2"
 _FIRST_FORMAT = "chopmark/witness/v1"
@@ -68,8 +68,10 @@ class KnownLogs(Mapping[str, Sequence[NoteVerifier]]):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._path = folder / _CONFIGURATION
         self._seen = self._identity()
         self._logs = _read_logs(folder)
+        self._origins = _origins(self._logs)
         self.problem: str | None = None
 
     def __getitem__(self, origin: str) -> Sequence[NoteVerifier]:
@@ -84,12 +86,18 @@ class KnownLogs(Mapping[str, Sequence[NoteVerifier]]):
         self._refresh()
         return len(self._logs)
 
+    def origin_of(self, digest: str) -> str | None:
+        """The origin with this hash, as paths name it; None for one that is not known."""
+        self._refresh()
+        return self._origins.get(digest)
+
     def _refresh(self) -> None:
         identity = self._identity()
         if identity == self._seen:
             return
         try:
             self._logs = _read_logs(self._folder)
+            self._origins = _origins(self._logs)
             self.problem = None
         except ChopmarkError as error:
             self.problem = str(error)
@@ -97,7 +105,7 @@ class KnownLogs(Mapping[str, Sequence[NoteVerifier]]):
 
     def _identity(self) -> tuple[int, ...]:
         try:
-            found = os.stat(self._folder / _CONFIGURATION)  # noqa: PTH116 - a third of the time of Path.stat
+            found = os.stat(self._path)  # noqa: PTH116 - a third of the time of Path.stat
         except OSError:
             return ()
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
@@ -209,6 +217,10 @@ def add_log(folder: Path, vkey: str) -> None:
         changed = replace(configuration, logs=(*configuration.logs, vkey))
         _logs_by_origin(changed.logs)
         _write_configuration(folder, changed)
+
+
+def _origins(logs: Mapping[str, object]) -> dict[str, str]:
+    return {origin_hash(origin): origin for origin in logs}
 
 
 def _read_logs(folder: Path) -> dict[str, tuple[NoteVerifier, ...]]:

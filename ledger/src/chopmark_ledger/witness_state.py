@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,6 +41,22 @@ _CASE_SIZE = 512 * 1024
 """Bytes of a file of a case: a submitted note is smaller than a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where things of one origin are. Kept, since making a path takes longer than using it."""
+
+    folder: Path
+    checkpoint: Path
+    mark: Path
+    staging: Path
+
+    @classmethod
+    def of(cls, witness: Path, origin: str) -> _Places:
+        digest = origin_hash(origin)
+        folder = witness / "logs" / digest
+        return cls(folder, folder / "checkpoint", witness / "cosigned" / digest, witness / "staging" / digest)
+
+
 class FolderStore:
     """The state of a witness in its folder; see `chopmark_ledger.witness.WitnessStore`.
 
@@ -54,9 +71,9 @@ class FolderStore:
         self._verifiers = tuple(verifiers)
         self._disk = disk
         self._poison: str | None = None
+        self._places: dict[str, _Places] = {}
         # What follows is what this process itself made durable: nobody else's word counts.
         self._held: dict[str, WitnessState] = {}
-        self._marked: set[str] = set()
         self._named: set[Path] = set()
         self._kept: set[str] = set()
         self._lost: dict[str, str] = {}
@@ -65,6 +82,11 @@ class FolderStore:
     def poisoned_by(self) -> str | None:
         """The fsync that failed; None while all is well."""
         return self._poison
+
+    @property
+    def held(self) -> Mapping[str, WitnessState]:
+        """What was cosigned last of each log, by origin, as far as it was looked at since this store was opened."""
+        return dict(self._held)
 
     @property
     def lost_evidence(self) -> Mapping[str, str]:
@@ -80,10 +102,10 @@ class FolderStore:
             StorageError: the folder is read-only.
         """
         self._check()
-        folder = self._log_folder(origin)
-        if folder not in self._named:
-            self._disk.make_folder(folder)
-        with durable_file.held_for_a_moment(folder):
+        places = self._places_of(origin)
+        if origin not in self._held:
+            self._disk.make_folder(places.folder)
+        with durable_file.held_for_a_moment(places.folder):
             self._check()  # it may have failed while this request waited
             yield
 
@@ -95,11 +117,12 @@ class FolderStore:
                 the one that was there. It is never taken for "nothing held": that would allow a second history.
             StorageError: it cannot be read, or not be made durable.
         """
-        path = self._log_folder(origin) / "checkpoint"
+        places = self._places_of(origin)
+        path = places.checkpoint
         data = self._disk.read(path, LIMITS.note_size)
         known = self._held.get(origin)
         if data is None:
-            if known is not None or self._disk.size(self._mark(origin)) is not None:
+            if known is not None or self._disk.size(places.mark) is not None:
                 raise _damaged(path, "it is gone")
             return WitnessState()
         if known is not None and known.note == data:
@@ -117,11 +140,11 @@ class FolderStore:
             SyncFailedError: it may not be durable; what is held is the old state or the new one.
             StorageError: it cannot be written; likewise.
         """
-        self._write(origin, self._log_folder(origin) / "checkpoint", state.note)
+        places = self._places_of(origin)
+        self._write(places, places.checkpoint, state.note)
+        if origin not in self._held:
+            self._write(places, places.mark, f"{origin}\n".encode())
         self._held[origin] = state
-        if origin not in self._marked:
-            self._write(origin, self._mark(origin), f"{origin}\n".encode())
-            self._marked.add(origin)
 
     def checkpoint(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned of an origin, for monitors; None before the first. It is durable: a
@@ -132,7 +155,8 @@ class FolderStore:
         """
         self._check()
         known = self._held.get(origin)
-        if known is None or known.note != self._disk.read(self._log_folder(origin) / "checkpoint", LIMITS.note_size):
+        shown = self._disk.read(self._places_of(origin).checkpoint, LIMITS.note_size)
+        if known is None or known.note != shown:
             with self.exclusive(origin):
                 known = self.load(origin)
         return known.note or None
@@ -188,7 +212,7 @@ class FolderStore:
         for file, data in files.items():
             path = cases / name / file
             found = self._disk.read(path, _CASE_SIZE)  # of a process before, which may not have got it to the disk
-            self._write(evidence.origin, path, data if found is None else found)
+            self._write(self._places_of(evidence.origin), path, data if found is None else found)
         self._kept.add(name)
 
     def _parse(self, origin: str, path: Path, data: bytes) -> WitnessState:
@@ -206,25 +230,25 @@ class FolderStore:
             raise _damaged(path, f"it is of {checkpoint.origin}")
         return WitnessState(checkpoint.size, checkpoint.root, time, data)
 
-    def _write(self, origin: str, path: Path, data: bytes) -> None:
+    def _write(self, places: _Places, path: Path, data: bytes) -> None:
         """Replace a file durably; called within `exclusive`, so that nobody else uses the staging folder."""
         self._check()
-        staging = self._folder / "staging" / origin_hash(origin)
+        folder = path.parent
         try:
-            if path.parent not in self._named:
-                self._disk.make_folder(path.parent)
-            if staging not in self._named:
-                self._disk.make_folder(staging)
-                self._disk.empty_folder(staging)  # what a process that ended early left behind
-                self._named.add(staging)
-            self._disk.write(path, data, staging)
-            self._disk.sync_folder(path.parent)
-            for folder in path.parents:
-                if folder == self._folder:
-                    break
-                if folder not in self._named:
-                    self._disk.sync_folder(folder.parent)
-                    self._named.add(folder)
+            if places.staging not in self._named:
+                self._disk.make_folder(places.staging)
+                self._disk.empty_folder(places.staging)  # what a process that ended early left behind
+                self._named.add(places.staging)
+            if folder not in self._named:
+                self._disk.make_folder(folder)
+            self._disk.write(path, data, places.staging)
+            self._disk.sync_folder(folder)
+            climbed = []
+            while folder != self._folder and folder not in self._named:
+                self._disk.sync_folder(folder.parent)
+                climbed.append(folder)
+                folder = folder.parent
+            self._named.update(climbed)  # only now: whoever finds a folder here looks no further up
         except SyncFailedError as error:
             self._poison = str(error)
             raise
@@ -237,11 +261,11 @@ class FolderStore:
                 remedy="Look at the disk, then start the witness again",
             )
 
-    def _log_folder(self, origin: str) -> Path:
-        return self._folder / "logs" / origin_hash(origin)
-
-    def _mark(self, origin: str) -> Path:
-        return self._folder / "cosigned" / origin_hash(origin)
+    def _places_of(self, origin: str) -> _Places:
+        places = self._places.get(origin)
+        if places is None:
+            places = self._places[origin] = _Places.of(self._folder, origin)
+        return places
 
 
 def origin_hash(origin: str) -> str:

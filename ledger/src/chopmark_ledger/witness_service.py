@@ -1,0 +1,354 @@
+"""The witness as a service: C2SP tlog-witness over HTTP.
+
+Spec: https://c2sp.org/tlog-witness; submission and monitoring prefix are the same.
+
+    POST /add-checkpoint               see `chopmark_ledger.witness`; answers are plain text, as the specification says
+    POST /sign-subtree                 likewise
+    GET  /<origin hash>/checkpoint     the last checkpoint cosigned of a log, for monitors; 404 before the first
+    GET  /healthz /readyz /metrics     for whoever runs it
+
+Beside the codes of the specification: 408 the body did not come in time · 413 too large · 429 too many requests of this
+log wait already · 500 what is held of this log is damaged · 503 the state cannot be kept, or the clock jumped.
+
+The requests of one log are answered one after the other, each call of its own; so a flood of one log takes one thread,
+and the others go on. An origin that is not known is refused without a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from chopmark.errors import StorageError
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from chopmark_ledger import server, telemetry
+from chopmark_ledger.errors import LedgerDamagedError, WitnessClockError
+from chopmark_ledger.steady_clock import SteadyClock
+from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.witness_folder import OpenedWitness, open_witness
+from chopmark_ledger.witness_metrics import WitnessCollector
+from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, peek_origin
+
+BODY_TIMEOUT = 10.0
+"""Seconds for a body to come in: a checkpoint is a few kilobytes."""
+WAITING = 64
+"""Requests of one log, and one call, that wait for their turn."""
+_THREADS = 8
+"""Logs that are served at a time: their fsyncs and signatures go on side by side."""
+_MIN_FREE = 1024 * 1024
+"""Bytes that the disk must have left for the witness to be ready: a few states."""
+_QUIET = frozenset({"/add-checkpoint", "/sign-subtree", "/{origin_hash}/checkpoint", "/healthz", "/readyz", "/metrics"})
+
+_Turn: TypeAlias = tuple[str, str | None]
+
+
+class WitnessServiceSettings(server.ServiceSettings, Protocol):
+    """What the service is told."""
+
+    @property
+    def data(self) -> Path:
+        """The folder of the witness."""
+        ...
+
+    @property
+    def passphrase(self) -> bytes:
+        """The passphrase of its keys."""
+        ...
+
+
+class _Crowded(Exception):  # noqa: N818 - it never leaves this module
+    """Too many requests of one log wait."""
+
+
+class _Turns:
+    """Lets requests for the same thing follow each other, and counts those that wait."""
+
+    def __init__(self) -> None:
+        self._locks: dict[_Turn, asyncio.Lock] = {}
+        self._present: dict[_Turn, int] = {}
+
+    @asynccontextmanager
+    async def of(self, turn: _Turn) -> AsyncIterator[None]:
+        present = self._present.get(turn, 0)
+        if present > WAITING:
+            raise _Crowded
+        self._present[turn] = present + 1
+        try:
+            async with self._locks.setdefault(turn, asyncio.Lock()):
+                yield
+        finally:
+            self._present[turn] -= 1
+            if not self._present[turn]:
+                del self._present[turn], self._locks[turn]
+
+
+class WitnessService:
+    """Answers requests with an open witness.
+
+    Args:
+        opened: the witness.
+        folder: where it lives.
+        clock: answers the time in POSIX seconds.
+    """
+
+    def __init__(self, opened: OpenedWitness, folder: Path, clock: Callable[[], int]) -> None:
+        self._witness = opened.witness
+        self._store = opened.store
+        self._logs = opened.logs
+        self._folder = folder
+        self._clock = clock
+        self._turns = _Turns()
+        self._threads = ThreadPoolExecutor(_THREADS, "witness")
+        self._logger = telemetry.get_logger("witness")
+        self._told: Mapping[str, str] = {}
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        self._threads.shutdown()
+
+    async def add_checkpoint(self, body: bytes) -> Response:
+        """Answer an `add-checkpoint` request."""
+        refusal = self._witness.refuse_unread(body)
+        if refusal is not None:
+            return _response(refusal)
+        return await self._in_turn(
+            ("add-checkpoint", peek_origin(body)), lambda: self._witness.add_checkpoint(body, self._clock())
+        )
+
+    async def sign_subtree(self, body: bytes) -> Response:
+        """Answer a `sign-subtree` request."""
+        origin = peek_origin(body)
+        known = origin if origin is not None and origin in self._logs else None
+        return await self._in_turn(("sign-subtree", known), lambda: self._witness.sign_subtree(body))
+
+    async def checkpoint(self, origin_hash: str) -> Response:
+        """Answer a monitor."""
+        origin = self._logs.origin_of(origin_hash)
+        if origin is None:
+            return _refuse(404, "this witness does not know the origin")
+
+        def read() -> WitnessAnswer:
+            note = self._store.checkpoint(origin)
+            return WitnessAnswer(404, b"nothing of this log was cosigned yet\n") if note is None else _shown(note)
+
+        return await self._in_turn(("checkpoint", origin), read)
+
+    def problem(self) -> str | None:
+        """Why the witness cannot do its work at the moment; None while it can."""
+        if self._store.poisoned_by is not None:
+            return f"an fsync failed: {self._store.poisoned_by}"
+        if self._logs.problem is not None:
+            return f"the list of logs cannot be read: {self._logs.problem}"
+        try:
+            self._clock()
+            disk = os.statvfs(self._folder)
+        except WitnessClockError as error:
+            return str(error)
+        except OSError as error:
+            return f"the folder cannot be looked at: {error.strerror}"
+        if disk.f_flag & os.ST_RDONLY:
+            return "the folder is read-only"
+        return "the disk is full" if disk.f_bavail * disk.f_frsize < _MIN_FREE else None
+
+    async def _in_turn(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> Response:
+        async def take() -> Response:
+            async with self._turns.of(turn):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._try, turn, answer))
+
+        try:
+            # A client that leaves must not free its turn while its thread is still at work.
+            return await asyncio.shield(asyncio.ensure_future(take()))
+        except _Crowded:
+            return _refuse(429, "too many requests for this log wait already", {"Retry-After": "1"})
+
+    def _try(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> Response:
+        """What went wrong is told to the operator; a stranger learns no path of this machine."""
+        call, origin = turn
+        try:
+            answered = answer()
+        except LedgerDamagedError as error:
+            self._logger.error("state_damaged", call=call, origin=origin, error=str(error))
+            return _refuse(500, "what this witness holds of the log is damaged; its operator has to look")
+        except WitnessClockError as error:
+            self._logger.error("clock", call=call, origin=origin, error=str(error))
+            return _refuse(503, "the clock of this witness cannot be trusted; its operator has to look")
+        except StorageError as error:
+            self._logger.error("storage", call=call, origin=origin, error=str(error))
+            return _refuse(503, "this witness cannot keep what it would cosign; its operator has to look")
+        lost = self._store.lost_evidence
+        if lost != self._told:
+            self._told = lost
+            self._logger.error("evidence_lost", logs=dict(lost))
+        return _response(answered)
+
+
+def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] | None = None) -> FastAPI:
+    """The ASGI application; the witness is opened when it starts.
+
+    Args:
+        settings: what it is told.
+        clock: answers the time in POSIX seconds; the machine's unless given.
+    """
+    registry = telemetry.new_registry()
+    service: WitnessService
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        nonlocal service
+        opened = open_witness(settings.data, settings.passphrase)
+        service = WitnessService(opened, settings.data, clock or SteadyClock())
+        registry.register(WitnessCollector(opened, service.problem))
+        telemetry.get_logger("witness").info("open", name=opened.witness.name, logs=len(opened.logs))
+        try:
+            yield
+        finally:
+            service.close()
+
+    application = FastAPI(
+        title="Chopmark witness",
+        description="Cosigns the checkpoints of transparency logs, as https://c2sp.org/tlog-witness says.",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        default_response_class=PlainTextResponse,
+        telemetry=telemetry.NOTHING_EXPORTED,
+    )
+    application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_witness", quiet=_QUIET)
+
+    @application.exception_handler(HTTPException)
+    async def refuse(_: Request, error: HTTPException) -> Response:
+        return _refuse(error.status_code, error.detail, error.headers)
+
+    @application.post("/add-checkpoint", responses=_ADD_CHECKPOINT, openapi_extra=_body("the request"))
+    async def add_checkpoint(request: Request) -> Response:
+        """Ask for cosignatures of a checkpoint that follows from the last one cosigned."""
+        body = await _read_body(request)
+        return body if isinstance(body, Response) else await service.add_checkpoint(body)
+
+    @application.post("/sign-subtree", responses=_SIGN_SUBTREE, openapi_extra=_body("the request"))
+    async def sign_subtree(request: Request) -> Response:
+        """Ask for a cosignature of a subtree of a checkpoint that this witness cosigned."""
+        body = await _read_body(request)
+        return body if isinstance(body, Response) else await service.sign_subtree(body)
+
+    @application.get("/{origin_hash}/checkpoint", responses=_CHECKPOINT)
+    async def checkpoint(origin_hash: str) -> Response:
+        """The last checkpoint cosigned of the log whose origin has this SHA-256, in lower-case hex."""
+        return await service.checkpoint(origin_hash)
+
+    @application.get("/healthz")
+    async def healthz() -> Response:
+        """Whether the process answers."""
+        return PlainTextResponse("ok\n")
+
+    @application.get("/readyz", responses={503: {"description": "It cannot do its work now; the body says why."}})
+    async def readyz() -> Response:
+        """Whether it can do its work."""
+        problem = service.problem()
+        return PlainTextResponse("ready\n") if problem is None else _refuse(503, problem)
+
+    @application.get("/metrics")
+    async def metrics() -> Response:
+        """Metrics for Prometheus."""
+        data = await asyncio.get_running_loop().run_in_executor(None, telemetry.exposition, registry)
+        return Response(data, media_type=telemetry.METRICS_TYPE)
+
+    return application
+
+
+def serve(settings: WitnessServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT; see `chopmark_ledger.server.serve`."""
+    server.serve(f"{__name__}:make_application", settings)
+
+
+async def _read_body(request: Request) -> bytes | Response:
+    """The body, read no further than it may be long; or the refusal."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and len(declared) < 20 and int(declared) > MAX_REQUEST_SIZE:
+        return _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_REQUEST_SIZE:
+                    return _too_large()
+    except TimeoutError:
+        return _refuse(408, "the body did not come in time")
+    except ClientDisconnect:
+        return _refuse(400, "the body did not come to its end")
+    return bytes(body)
+
+
+def _too_large() -> Response:
+    return _refuse(413, f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB")
+
+
+def _shown(note: bytes) -> WitnessAnswer:
+    return WitnessAnswer(200, note)
+
+
+def _response(answer: WitnessAnswer) -> Response:
+    return Response(answer.body, answer.status, media_type=answer.content_type)
+
+
+def _refuse(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{reason}\n", status, headers)
+
+
+def _text(description: str, media_type: str = "text/plain") -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}
+
+
+def _body(description: str) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "description": description,
+            "required": True,
+            "content": {"text/plain": {"schema": {"type": "string", "maxLength": MAX_REQUEST_SIZE}}},
+        }
+    }
+
+
+_Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+_OWN: _Responses = {
+    408: _text("The body did not come in time."),
+    413: _text("Larger than 256 KiB."),
+    429: _text("Too many requests for this log wait already."),
+    500: _text("What this witness holds of the log is damaged."),
+    503: _text("The state cannot be kept, or the clock cannot be trusted."),
+}
+_ADD_CHECKPOINT: _Responses = {
+    200: _text("The cosignature lines, one of each key of the witness."),
+    400: _text("Malformed, or the old size is above that of the checkpoint."),
+    403: _text("No signature of a known key of the log, or one that does not verify."),
+    404: _text("The origin is not known."),
+    409: _text("The old size is not the one held; the body gives that.", "text/x.tlog.size"),
+    422: _text("The proof does not verify, or another root stands at the same size."),
+    **_OWN,
+}
+_SIGN_SUBTREE: _Responses = {
+    200: _text("The cosignature line of the ML-DSA-44 key, without a time."),
+    400: _text("Malformed, or no subtree of that checkpoint."),
+    403: _text("No cosignature of this witness on the checkpoint, or one that does not verify."),
+    404: _text("The origin is not known, or this witness signs no subtrees."),
+    422: _text("The proof does not verify."),
+    **_OWN,
+}
+_CHECKPOINT: _Responses = {
+    200: _text("The signed checkpoint, with the lines of the log and of the witness."),
+    404: _text("The origin is not known, or nothing of it was cosigned."),
+    **{status: _OWN[status] for status in (429, 500, 503)},
+}
