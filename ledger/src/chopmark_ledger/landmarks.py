@@ -38,7 +38,7 @@ class Landmarks:
         self._mutex = threading.Lock()
         records, self._interval_began = log.store.landmarks()
         self.file = LandmarkFile.empty(log.identity.number).with_records(records)
-        self._standing = 0  # bytes of the public file that this process has compared with its own
+        self._standing = 0  # bytes of the public file that this process has made durable
 
     def end_due(self, *, now: int) -> tuple[LandmarkRecord, ...]:
         """End the intervals that are due at `now` (POSIX seconds); answers the records that were added.
@@ -137,5 +137,5 @@ def _write_file(folder: PublicFolder, data: bytes) -> None:
             where=where,
             remedy="Find out who wrote it, move it away, and publish again",
         )
-    if standing != data:
-        folder.replace(FILE_NAME, data)
+    # Also where it stands already: a process whose fsync failed may have left it in the page cache alone.
+    folder.replace(FILE_NAME, data)
