@@ -307,3 +307,34 @@ def test_what_cannot_be_a_note_text_is_not_signed(text: str) -> None:
 def test_a_note_needs_a_signer() -> None:
     with pytest.raises(FormatError):
         sign_note("text\n", [])
+
+
+key_names = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Z"], exclude_characters="+"), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=60)
+@given(key_names, st.sampled_from([(0x01, 1), (0x04, 1), (0x06, 44), (0xFF, 44)]))
+def test_any_vkey_survives_writing_and_reading(name: str, kind: tuple[int, int]) -> None:
+    number, algorithm = kind
+    verifier = NoteVerifier(name, number, (signer(1) if algorithm == 1 else PQ).verifier.public_key)
+    assert NoteVerifier.from_vkey(verifier.vkey) == verifier
+
+
+BOTH = sign_note("cn-gd.example\n\n示例\n", [signer(1), PQ])
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_changed_note_of_both_algorithms_is_refused_or_reads_differently(data: st.DataObject) -> None:
+    encoded = bytearray(BOTH.encode())
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        note = Note.parse(bytes(encoded))
+        verified = note.verify([signer(1).verifier, PQ.verifier])
+    except (FormatError, SignatureError):
+        return
+    # A changed name or key id makes a line that of an unknown key, which is ignored.
+    assert note.text == BOTH.text
+    assert len(verified) < 2
