@@ -19,7 +19,7 @@ from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
 from urllib3.exceptions import DecodeError, HTTPError, LocationParseError
 
 from chopmark_ledger.errors import LogUnreachableError
-from chopmark_ledger.tile_source import size_limit
+from chopmark_ledger.tile_source import FoundFile, size_limit
 
 _IN_FLIGHT = 8
 """Files on their way at once: enough to hide a network, and 134 MB if each were a bundle of the largest entries."""
@@ -70,7 +70,8 @@ class HttpSource:
         self._in_flight = in_flight
         self._attempts = attempts
         self._sleep = sleep
-        self._pool = urllib3.PoolManager(maxsize=in_flight + 1, retries=False, timeout=_TIMEOUT)
+        self._path = urllib3.util.parse_url(self.name).path or ""
+        self._pool = urllib3.connection_from_url(self.name, maxsize=in_flight + 1, timeout=_TIMEOUT)
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="fetch")
         self._coming: Iterator[str] = iter(())
         self._ahead: dict[str, Future[bytes | None]] = {}
@@ -87,16 +88,16 @@ class HttpSource:
         self._coming = paths
         self._fill()
 
-    def found(self) -> None:
+    def found(self) -> Iterator[FoundFile] | None:
         """A server lists nothing."""
-        return
+        return None
 
     def close(self) -> None:
         """Give the connections back."""
         self._coming = iter(())
         self._drop()
         self._threads.shutdown()
-        self._pool.clear()
+        self._pool.close()
 
     def _fill(self) -> None:
         while len(self._ahead) < self._in_flight:
@@ -128,8 +129,13 @@ class HttpSource:
     def _attempt(self, path: str, limit: int) -> bytes | _Failure | None:
         """Ask once; a failure is what may pass."""
         try:
-            response = self._pool.request(
-                "GET", f"{self.name}/{path}", headers=_HEADERS, preload_content=False, redirect=False
+            response = self._pool.urlopen(
+                "GET",
+                f"{self._path}/{path}",
+                headers=_HEADERS,
+                preload_content=False,
+                redirect=False,
+                retries=False,
             )
         except HTTPError as error:
             return _Failure(self._unreachable(_reason(error)))
