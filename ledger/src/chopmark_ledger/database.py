@@ -14,6 +14,7 @@ from typing import Any
 from chopmark.errors import StorageError
 from sqlalchemy import Connection, CursorResult, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chopmark_ledger import sqlite_engine
 from chopmark_ledger.errors import FolderError
@@ -22,6 +23,8 @@ SCHEMA_REVISION = "0002"
 """The newest migration; a database that has it needs no Alembic to be opened."""
 SQLITE = "sqlite"
 """How SQLAlchemy names that of the two dialects."""
+POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 10}
+"""Connections that are kept, that may be opened beside them, and the seconds one waits for one of those."""
 
 
 def run(connection: Connection, statement: str, parameters: Any) -> CursorResult[Any]:
@@ -55,7 +58,7 @@ class Database:
         self._writing: dict[str, Any]
         if isinstance(source, Path):
             self.where = str(source)
-            self._engine = sqlite_engine.sqlite_engine(source)
+            self._engine = sqlite_engine.sqlite_engine(source, POOL)
             self._reading, self._writing = {"begin": "BEGIN"}, {"begin": "BEGIN IMMEDIATE"}
         else:
             self._engine = self._open_postgresql(source)
@@ -73,7 +76,7 @@ class Database:
         url = postgresql_engine.database_url(source)
         self.where = postgresql_engine.describe(url)
         self._outcome = postgresql_engine.commit_outcome
-        engine = postgresql_engine.postgresql_engine(url)
+        engine = postgresql_engine.postgresql_engine(url, POOL)
         try:
             lock = postgresql_engine.WriterLock(engine, where=self.where)
         except BaseException:
@@ -136,6 +139,8 @@ class Database:
                 in_commit = False
         except DBAPIError as error:
             raise self._outcome(error, in_commit=in_commit, where=self.where) from error
+        except PoolTimeoutError as error:
+            raise self._exhausted() from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -151,6 +156,13 @@ class Database:
                     yield connection
         except DBAPIError as error:
             raise StorageError(f"the database failed: {error.orig}", where=self.where) from error
+        except PoolTimeoutError as error:
+            raise self._exhausted() from error
+
+    def _exhausted(self) -> StorageError:
+        return StorageError(
+            "every connection to the database is in use", where=self.where, remedy="Ask again a little later"
+        )
 
     def close(self) -> None:
         """Close every connection, and give the lock back."""

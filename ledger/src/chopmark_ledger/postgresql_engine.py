@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from chopmark.errors import MissingExtraError, StorageError
@@ -70,8 +71,12 @@ def describe(url: URL) -> str:
     return f"database {url.database} on {host}"
 
 
-def postgresql_engine(url: URL) -> Engine:
+def postgresql_engine(url: URL, pool: Mapping[str, int]) -> Engine:
     """An engine whose connections commit durably.
+
+    Args:
+        url: the database, as `database_url` reads it.
+        pool: how many connections there may be, as SQLAlchemy takes it.
 
     Raises:
         MissingExtraError: the driver is not installed.
@@ -82,6 +87,7 @@ def postgresql_engine(url: URL) -> Engine:
             url,
             connect_args={**_KEEPALIVES, "application_name": _application_name()},
             isolation_level="READ COMMITTED",
+            **pool,
         )
     except ImportError as error:
         raise MissingExtraError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,20 @@ _WAIT = 30
 """Seconds to wait for somebody else's transaction, as that of a backup program."""
 
 
-def sqlite_engine(path: Path) -> Engine:
+def sqlite_engine(path: Path, pool: Mapping[str, int]) -> Engine:
     """An engine for the file, which is made if it is not there, in WAL mode and durable.
+
+    Args:
+        path: the file.
+        pool: how many connections there may be, as SQLAlchemy takes it.
 
     Raises:
         StorageError: the file is no database, is read by another program just now, or cannot be synced.
     """
     _sync_file(path)
     # Not a URL in text: a `?` in the path would end it.
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False, "timeout": _WAIT}
-    )
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _WAIT}, **pool)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     try:
