@@ -164,8 +164,9 @@ def test_a_witnessed_time_before_the_last_record_leaves_the_interval_open(world:
     world.append(ledger, 1, 5)
     world.clock.now -= 100
     # witnesses that lost their state, and with it the time they gave last
-    for path in world.folder.glob("*/logs/*/checkpoint"):
+    for path in (*world.folder.glob("*/logs/*/checkpoint"), *world.folder.glob("*/cosigned/*")):
         path.unlink()
+    ledger = world.open()
     ledger.publish()
     world.clock.now += 99
     ledger.publish()
@@ -177,6 +178,54 @@ def test_a_witnessed_time_before_the_last_record_leaves_the_interval_open(world:
     ledger.landmark_now()
     assert intervals(world)[-1][1] == 7
     world.check()
+
+
+def test_a_clock_that_was_set_back_does_not_leave_the_interval_open_for_ever(world: World) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 10)
+    ledger.publish()
+    world.clock.now -= 200  # less than witnesses tolerate; their times stand still meanwhile
+    ledger.publish()
+    world.clock.now += 15 * MINUTE - 1
+    ledger.publish()
+    assert intervals(world) == []
+    world.clock.now += 1
+    ledger.publish()
+    assert intervals(world)[-1][1] == 11
+    assert world.check() == 11
+
+
+def test_entries_that_ask_for_no_landmark_are_looked_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = world.open()
+    ledger.landmark_now()
+    world.submit(ledger, 1, world.quiet_entries(20))
+    world.clock.now += 60 * MINUTE
+    ledger.publish()
+    read: list[tuple[int, int]] = []
+    real = Log.entries
+
+    def entries(log: Log, start: int, end: int) -> list[bytes]:
+        read.append((start, end))
+        return real(log, start, end)
+
+    monkeypatch.setattr(Log, "entries", entries)
+    for _ in range(3):
+        ledger.publish()
+    assert sum(end - start for start, end in read) == 0
+    world.append(ledger, 2, 1)
+    ledger.publish()
+    assert intervals(world)[-1][1] == 22
+
+
+def test_what_an_earlier_process_may_not_have_made_durable_of_the_file_is_written_again(world: World) -> None:
+    ledger = world.open()
+    ledger.landmark_now()
+    path = world.public / "landmarks"
+    written = path.stat().st_ino
+    ledger.publish()
+    assert path.stat().st_ino == written
+    world.open().publish()
+    assert path.stat().st_ino != written
 
 
 def test_a_landmark_file_that_was_lost_is_written_again(world: World) -> None:

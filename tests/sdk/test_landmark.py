@@ -101,6 +101,21 @@ def test_an_append_keeps_the_prefix() -> None:
     assert late.prefix_digest(len(early)) == early.prefix_digest(len(early))
 
 
+@settings(max_examples=50, deadline=None)
+@given(interval_ends, st.integers(1, 7))
+def test_a_file_that_grew_in_steps_is_the_one_that_is_read(ends: list[int], step: int) -> None:
+    made = records(ends)
+    grown = LandmarkFile.empty(7)
+    for begin in range(0, len(made), step):
+        grown = grown.with_records(made[begin : begin + step])
+        whole = LandmarkFile.parse(grown.encode())
+        assert grown == whole == grown.with_records([])
+        assert (len(grown), grown.end, grown.records) == (len(whole), whole.end, whole.records)
+        assert [grown.witnessed_time(index) for index in range(SIZE)] == [
+            whole.witnessed_time(index) for index in range(SIZE)
+        ]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -120,6 +135,9 @@ def test_a_record_out_of_order_is_refused_with_its_number(change: dict[str, int]
     third = LandmarkRecord(4, 8, LEVELS[2][1], 8, second.witnessed_time)
     with pytest.raises(FormatError, match=message) as caught:
         LandmarkFile.empty(7).with_records([first, second, replace(third, **change)])  # type: ignore[arg-type]
+    assert "record 2" in str(caught.value)
+    with pytest.raises(FormatError, match=message) as caught:
+        LandmarkFile.empty(7).with_records([first, second]).with_records([replace(third, **change)])  # type: ignore[arg-type]
     assert "record 2" in str(caught.value)
 
 

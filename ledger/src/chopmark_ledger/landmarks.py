@@ -39,6 +39,7 @@ class Landmarks:
         records, self._interval_began = log.store.landmarks()
         self.file = LandmarkFile.empty(log.identity.number).with_records(records)
         self._standing = 0  # bytes of the public file that this process has made durable
+        self._not_worth_one = 0  # the published size up to which nothing in the interval asks for a landmark
 
     def end_due(self, *, now: int) -> tuple[LandmarkRecord, ...]:
         """End the intervals that are due at `now` (POSIX seconds); answers the records that were added.
@@ -55,8 +56,10 @@ class Landmarks:
             if publication is None:
                 return ()
             ends = _full_intervals(self.file.end, publication.size)
+            # A clock that was set back must not leave the interval open until it has caught up.
+            self._interval_began = min(self._interval_began, now)
             due = now - self._interval_began >= self._log.settings.landmark_interval
-            if not ends and due and _is_worth_a_landmark(self._log, self.file.end, publication.size):
+            if not ends and due and self._is_worth_a_landmark(publication.size):
                 ends.append(publication.size)
             if self._witnessed_too_early(publication):
                 ends = []
@@ -101,41 +104,55 @@ class Landmarks:
             begin = end
         if records:
             extended = self.file.with_records(records)
-            self._log.store.add_landmarks(records, position=len(self.file), now=now)
+            self._log.add_landmarks(records, position=len(self.file), now=now)
             self.file = extended
             self._interval_began = now
-        data = self.file.encode()
-        if self._standing != len(data) or self._log.public_folder.size(FILE_NAME) != len(data):
-            _write_file(self._log.public_folder, data)
-            self._standing = len(data)
+        self._write()
         return tuple(records)
+
+    def _is_worth_a_landmark(self, size: int) -> bool:
+        """Tell whether the present interval, up to a size, holds an entry of another kind than 4 and 5."""
+        start = max(self.file.end, self._not_worth_one)
+        if any(
+            not isinstance(parse_entry(data), TrustBundleEntry | LandmarkFileEntry)
+            for data in self._log.entries(start, size)
+        ):
+            return True
+        self._not_worth_one = size
+        return False
+
+    def _write(self) -> None:
+        """Bring the public file to what the database has; it only ever grows.
+
+        The first time it is written anew even where it stands: an earlier process may have failed to make it durable.
+        """
+        data = self.file.encode()
+        folder = self._log.public_folder
+        if folder.size(FILE_NAME) == self._standing == len(data):
+            return
+        _check_beginning(folder, data)
+        folder.replace(FILE_NAME, data)
+        self._standing = len(data)
 
 
 def _full_intervals(begin: int, size: int) -> list[int]:
     return list(range((begin // SPAN_MAX + 1) * SPAN_MAX, size + 1, SPAN_MAX))
 
 
-def _is_worth_a_landmark(log: Log, start: int, end: int) -> bool:
-    return any(
-        not isinstance(parse_entry(data), TrustBundleEntry | LandmarkFileEntry) for data in log.entries(start, end)
-    )
-
-
-def _write_file(folder: PublicFolder, data: bytes) -> None:
-    """Bring the public file to what the database has; it only ever grows."""
+def _check_beginning(folder: PublicFolder, data: bytes) -> None:
+    """Check that the file that stands is a beginning of `data`."""
     where = str(folder.path / FILE_NAME)
     standing = folder.read(FILE_NAME, max_size=LIMITS.landmark_file_size)
-    if standing is not None and not data.startswith(standing):
-        if standing.startswith(data):
-            raise RestoredBackupError(
-                "the published landmark file is longer than the database knows",
-                where=where,
-                remedy="The database was restored from a backup: bring the newest one",
-            )
-        raise TileConflictError(
-            "the published landmark file is not a beginning of this log's",
+    if standing is None or data.startswith(standing):
+        return
+    if standing.startswith(data):
+        raise RestoredBackupError(
+            "the published landmark file is longer than the database knows",
             where=where,
-            remedy="Find out who wrote it, move it away, and publish again",
+            remedy="The database was restored from a backup: bring the newest one",
         )
-    # Also where it stands already: a process whose fsync failed may have left it in the page cache alone.
-    folder.replace(FILE_NAME, data)
+    raise TileConflictError(
+        "the published landmark file is not a beginning of this log's",
+        where=where,
+        remedy="Find out who wrote it, move it away, and publish again",
+    )
