@@ -115,11 +115,18 @@ class PublicFolder:
         """
         folder = self.path / f"{name}.p"
         names = self._disk.names(folder)
-        for width in names:
-            if _WIDTH.fullmatch(width):
-                self._disk.remove(folder / width)
+        for width in filter(_WIDTH.fullmatch, names):
+            self._disk.remove(folder / width)
         if names:
             self._disk.remove(folder)
+
+    def partial_widths(self, name: str) -> list[int]:
+        """The widths of the partial tiles or bundles that stand beside the place of a full one, ascending.
+
+        Raises:
+            StorageError: they cannot be listed.
+        """
+        return sorted(map(int, filter(_WIDTH.fullmatch, self._disk.names(self.path / f"{name}.p"))))
 
     def _write(self, path: Path, data: bytes) -> None:
         folder = path.parent

@@ -68,14 +68,15 @@ def check_tiles(folder: PublicFolder, size: int) -> None:
         RestoredBackupError: one does.
     """
     index, width = divmod(size, TILE_WIDTH)
-    for wider in range(width + 1, TILE_WIDTH + 1):
-        for path in (tile_path(0, index, wider), entries_path(index, wider)):
-            if folder.size(path) is not None:
-                raise RestoredBackupError(
-                    f"entries up to {index * TILE_WIDTH + wider} were written, the database holds {size}",
-                    where=str(folder.path / path),
-                    remedy=_REMEDY,
-                )
+    for path in (tile_path(0, index), entries_path(index)):
+        is_full = folder.size(path) is not None
+        written = TILE_WIDTH if is_full else max(folder.partial_widths(path), default=0)
+        if written > width:
+            raise RestoredBackupError(
+                f"entries up to {index * TILE_WIDTH + written} were written, the database holds {size}",
+                where=str(folder.path / (path if is_full else f"{path}.p/{written}")),
+                remedy=_REMEDY,
+            )
 
 
 def check_landmarks(folder: PublicFolder, name: str, records: int) -> None:
