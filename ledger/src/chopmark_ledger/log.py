@@ -403,7 +403,10 @@ class Log:
             if data is None:
                 return None
             signed = SignedCheckpoint.parse(data)
-            signed.note.verify([NoteVerifier.from_vkey(self.identity.vkey)])
+            vkeys = [vkey for vkey in (self.identity.vkey, self.identity.pq_vkey) if vkey is not None]
+            signers = signed.note.verify(map(NoteVerifier.from_vkey, vkeys))
+            if self.identity.vkey not in [signer.vkey for signer in signers]:
+                return None
         except (FormatError, SignatureError):
             return None
         standing = signed.checkpoint

@@ -36,6 +36,7 @@ def make_identity(
         FormatError, KeyMaterialError: the number is no u32, the origin no key name, or a key of the wrong kind.
     """
     LandmarkFile.empty(number)
+    _check_kind(key, Algorithm.ED25519, "the first key of a log is an Ed25519 key", origin)
     cosigner = _cosigner(origin, pq_key)
     pq_vkey = None if cosigner is None else cosigner.vkey
     return LogIdentity(origin, number, suite, NoteSigner(origin, key).vkey, pq_vkey, created)
@@ -75,6 +76,10 @@ class LogSigner:
 def _cosigner(origin: str, pq_key: Signer | None) -> Cosigner | None:
     if pq_key is None:
         return None
-    if pq_key.public_key.algorithm is not Algorithm.ML_DSA_44:
-        raise KeyMaterialError("the second key of a log is an ML-DSA-44 key", where=origin)
+    _check_kind(pq_key, Algorithm.ML_DSA_44, "the second key of a log is an ML-DSA-44 key", origin)
     return Cosigner(origin, pq_key)
+
+
+def _check_kind(key: Signer, algorithm: Algorithm, rule: str, origin: str) -> None:
+    if key.public_key.algorithm is not algorithm:
+        raise KeyMaterialError(f"{rule}, this one is not", where=origin)
