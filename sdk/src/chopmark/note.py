@@ -334,7 +334,7 @@ def check_key_name(name: str, *, where: str) -> None:
     Raises:
         FormatError: `name` is not a key name.
     """
-    if not name or "+" in name or any(character.isspace() or character < " " for character in name):
+    if "+" in name or name.split() != [name] or min(name) < " ":
         raise FormatError(f"{name[:40]!r} is not a key name: it is empty, or has a space or plus in it", where=where)
     _utf8(name)
 
