@@ -19,7 +19,10 @@
         ├── LogUnreachableError      no server answers for the log
         ├── UnauthenticatedError     the token of a request is none, or not one for this log
         ├── ForbiddenError           this client may not ask for that
+        ├── SlowBodyError            the body of a request did not come in time
+        ├── UnsupportedBodyError     the body of a request is not plain JSON
         ├── ClientListError          the list of a log's clients is missing or broken: nobody is let in
+        ├── WitnessUnreachableError  a witness gave no whole answer in time
         └── WitnessClockError        the witness's clock is behind its last cosignature
 
 A file that cannot be read or written is the SDK's `StorageError`, a missing quorum its `QuorumError`.
@@ -129,6 +132,10 @@ class LogUnreachableError(LedgerError):
     """No server answers for the log, so nothing can be said of its files."""
 
 
+class WitnessUnreachableError(LedgerError):
+    """A witness gave no whole answer in time."""
+
+
 class WitnessClockError(LedgerError):
     """The witness's clock is behind its last cosignature."""
 
@@ -139,6 +146,14 @@ class UnauthenticatedError(LedgerError):
 
 class ForbiddenError(LedgerError):
     """This client may not ask for that."""
+
+
+class SlowBodyError(LedgerError):
+    """The body of a request did not come in time."""
+
+
+class UnsupportedBodyError(LedgerError):
+    """The body of a request is of another type than JSON, or compressed."""
 
 
 class ClientListError(LedgerError):
