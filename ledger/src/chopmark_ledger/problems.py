@@ -31,7 +31,9 @@ from chopmark_ledger.errors import (
     ForbiddenError,
     LogStoppedError,
     NotPublishedError,
+    SlowBodyError,
     UnauthenticatedError,
+    UnsupportedBodyError,
 )
 
 PROBLEM_TYPE = "application/problem+json"
@@ -55,7 +57,11 @@ NOT_FOUND = Problem("not_found", HTTPStatus.NOT_FOUND, "There is nothing here.")
 METHOD_NOT_ALLOWED = Problem("method_not_allowed", HTTPStatus.METHOD_NOT_ALLOWED, "Not by this method.")
 TOO_SLOW = Problem("too_slow", HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time.")
 CONFLICT = Problem("conflict", HTTPStatus.CONFLICT, "This client sent another body under this batch number.")
-NOT_PUBLISHED = Problem("not_published", HTTPStatus.CONFLICT, "What this needs is not published yet.")
+NOT_PUBLISHED = Problem(
+    "not_published",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "What this needs is not published yet; a quorum of witnesses may be missing.",
+)
 TOO_LARGE = Problem("too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "More entries or bytes than a batch may have.")
 UNSUPPORTED = Problem("unsupported_media_type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not plain JSON.")
 ALL_REFUSED = Problem(
@@ -80,6 +86,7 @@ STORAGE = Problem(
 FAULT = Problem("fault", HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of the service; its operator finds it in the log.")
 
 _SECONDS_AFTER_STORAGE_FAILED = 5
+_SECONDS_UNTIL_PUBLISHED = 5
 
 
 def problem_response(
@@ -114,8 +121,12 @@ def answer_error(error: ChopmarkError) -> Response:
             return problem_response(ALL_REFUSED, refused=refused)
         case BackpressureError():
             return problem_response(BACK_PRESSURE, str(error), headers={"Retry-After": str(error.retry_after)})
+        case SlowBodyError():
+            return problem_response(TOO_SLOW, str(error))
+        case UnsupportedBodyError():
+            return problem_response(UNSUPPORTED, str(error))
         case NotPublishedError():
-            return problem_response(NOT_PUBLISHED, str(error))
+            return problem_response(NOT_PUBLISHED, headers={"Retry-After": str(_SECONDS_UNTIL_PUBLISHED)})
         case LogStoppedError():
             return problem_response(STOPPED)
         case StorageError():
