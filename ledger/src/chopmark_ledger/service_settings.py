@@ -26,6 +26,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from chopmark_ledger.log import LogSettings
 
+PREFIX = "CHOPMARK_LOG_"
+FILE_NAME = "log.toml"
 _MAX_FILE = 64 * 1024
 _Port = Annotated[int, Field(ge=0, le=65_535)]
 _Positive = Annotated[int, Field(ge=1)]
