@@ -40,8 +40,12 @@ class FolderLock:
                 where=str(folder),
                 remedy="A log has one writer at a time: end that process first",
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StorageError(f"the lock file cannot be written: {error.strerror}", where=str(path)) from error
 
     def release(self) -> None:
         """Give the folder back; doing so twice is harmless."""
