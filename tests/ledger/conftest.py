@@ -165,7 +165,7 @@ class World:
         """Copy the database as it is now; answers where to."""
         self.close()
         if self.server is not None and self.database is not None:
-            return self.server.create(template=self.database)
+            return self.server.copy(self.database)
         copy = self.folder / "backup.db"
         shutil.copy(self.log_folder / "ledger.db", copy)
         return str(copy)
@@ -173,7 +173,8 @@ class World:
     def restore(self, copy: str) -> None:
         """Put a copy in the place of the database."""
         self.close()
-        if self.database is not None:
+        if self.server is not None and self.database is not None:
+            self.server.give_back(self.database)
             self.database = copy
             return
         for left_over in self.log_folder.glob("ledger.db*"):
@@ -337,7 +338,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgresql_template(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgresqlServer) -> World:
     """The same with its log in PostgreSQL."""
-    world = World(tmp_path_factory.mktemp("template"), database=postgresql.create())
+    world = World(tmp_path_factory.mktemp("template"), database=postgresql.lend())
     world.set_up()
     return world
 
@@ -357,7 +358,7 @@ def make_world(
             original: World = request.getfixturevalue("postgresql_template")
             assert original.database is not None
             shutil.copytree(original.folder, folder)
-            world.database = world.server.create(template=original.database)
+            world.database = world.server.copy(original.database)
         else:
             shutil.copytree(template, folder)
         worlds.append(world)
@@ -367,7 +368,7 @@ def make_world(
     for world in worlds:
         world.close()
         if world.server is not None and world.database is not None:
-            world.server.drop(world.database)
+            world.server.give_back(world.database)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from chopmark_ledger.batch import BatchAnswer, Submission
-from chopmark_ledger.errors import BackpressureError, BatchError
+from chopmark_ledger.errors import BackpressureError, BatchError, LogStoppedError
 from chopmark_ledger.log import Log
 
 _RETRY_AFTER = 1
@@ -126,6 +126,7 @@ class Sequencer:
         self._thread.join()
 
     def _run(self) -> None:
+        group: list[_Waiting] = []
         try:
             while self._work_is_left():
                 group = self._next_group()
@@ -133,7 +134,7 @@ class Sequencer:
                     self._commit(group)
         except BaseException as error:  # whatever it is: batches that wait for ever would be worse
             self._log.stop(error)
-            self._refuse_all(error)
+            self._refuse_all(group)
 
     def _work_is_left(self) -> bool:
         """Wait for work; answers False once closed and worked off."""
@@ -163,11 +164,9 @@ class Sequencer:
         size = self._log.size
         try:
             answers = self._log.append_all([each.submission for each in group])
-        except BaseException as error:
+        except Exception as error:
             for each in group:
                 each.future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
             return
         for each, answer in zip(group, answers, strict=True):
             if isinstance(answer, BatchError):
@@ -177,11 +176,16 @@ class Sequencer:
         if self._log.size != size:
             self._on_commit()
 
-    def _refuse_all(self, error: BaseException) -> None:
+    def _refuse_all(self, group: list[_Waiting]) -> None:
+        """Tell everybody who is not answered yet that the log stopped."""
         with self._changed:
             self._closing = True
-            for each in self._waiting:
-                if each.future.set_running_or_notify_cancel():
-                    each.future.set_exception(error)
+            group += [each for each in self._waiting if each.future.set_running_or_notify_cancel()]
             self._waiting.clear()
             self._entries = self._bytes = 0
+        try:
+            self._log.check_running()
+        except LogStoppedError as stopped:
+            for each in group:
+                if not each.future.done():
+                    each.future.set_exception(stopped)
