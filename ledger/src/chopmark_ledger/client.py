@@ -7,7 +7,8 @@
     proof = ledger.tlog_proof(indexes[0])
 
 Here the log runs in this process: one writer, the folder locked until `close`. `<folder>/public` holds what everybody
-may fetch.
+may fetch. `RemoteLedger` is the same of a log that another process serves; it, `HttpSource` and `to_jwk` are imported
+when they are first asked for, as most who use a log in their own process need no HTTP.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from chopmark import key_file
-from chopmark.keys import Signer
+from chopmark.cosignature import Cosigner
+from chopmark.keys import Algorithm, Signer
 from chopmark.landmark import LandmarkProof, LandmarkRecord
 from chopmark.note import NoteSigner
 from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
@@ -32,12 +35,19 @@ from chopmark_ledger.log import DEFAULT_SETTINGS, Log, LogSettings
 from chopmark_ledger.publisher import Publisher, WitnessClient
 from chopmark_ledger.witness import Witness, WitnessAnswer
 
+if TYPE_CHECKING:
+    from chopmark_ledger.http_source import HttpSource
+    from chopmark_ledger.json_web_key import to_jwk
+    from chopmark_ledger.remote_ledger import RemoteLedger
+
 __all__ = [
     "Client",
+    "HttpSource",
     "LedgerClient",
     "LocalLedger",
     "LocalWitness",
     "LogSettings",
+    "RemoteLedger",
     "VouchedLandmarks",
     "WitnessAnswer",
     "WitnessClient",
@@ -49,9 +59,22 @@ __all__ = [
     "open_witness",
     "recompute_fetched_landmarks",
     "recompute_landmarks",
+    "to_jwk",
     "witness_vkey",
     "witness_vkeys",
 ]
+
+_MODULE_OF: Final = {"HttpSource": "http_source", "RemoteLedger": "remote_ledger", "to_jwk": "json_web_key"}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"chopmark_ledger.{module}"), name)
+    globals()[name] = value
+    return value
+
 
 Clock = Callable[[], int]
 """Answers the time in POSIX seconds."""
@@ -225,8 +248,10 @@ def log_vkey(origin: str, key: Signer) -> str:
     """The vkey of a log with this origin and key, for policies and witnesses, before the log exists.
 
     Raises:
-        FormatError, KeyMaterialError: the origin is no key name, or the key not Ed25519.
+        FormatError, KeyMaterialError: the origin is no key name, or the key neither Ed25519 nor ML-DSA-44.
     """
+    if key.public_key.algorithm is Algorithm.ML_DSA_44:
+        return Cosigner(origin, key).vkey
     return NoteSigner(origin, key).vkey
 
 
@@ -236,6 +261,7 @@ def create_ledger(
     origin: str,
     number: int,
     key: Signer,
+    pq_key: Signer | None = None,
     clock: Clock = system_clock,
     random: Callable[[int], bytes] = os.urandom,
 ) -> None:
@@ -243,7 +269,7 @@ def create_ledger(
 
     Raises: as `chopmark_ledger.log.Log.create`.
     """
-    Log.create(folder, origin=origin, number=number, key=key, clock=clock, random=random).close()
+    Log.create(folder, origin=origin, number=number, key=key, pq_key=pq_key, clock=clock, random=random).close()
 
 
 def open_ledger(
@@ -252,6 +278,7 @@ def open_ledger(
     key: Signer,
     witnesses: Sequence[WitnessClient],
     policy_text: str,
+    pq_key: Signer | None = None,
     clock: Clock = system_clock,
     random: Callable[[int], bytes] = os.urandom,
     settings: LogSettings = DEFAULT_SETTINGS,
@@ -263,6 +290,7 @@ def open_ledger(
         key: the log's signing key.
         witnesses: whom to ask for cosignatures.
         policy_text: the tlog-policy that a checkpoint must satisfy to be published.
+        pq_key: its ML-DSA-44 key, if it was made with one.
         clock: answers the time in POSIX seconds.
         random: answers that many random bytes; shuffles batches.
         settings: what an operator may set.
@@ -270,7 +298,7 @@ def open_ledger(
     Raises: as `chopmark_ledger.log.Log.open`; FormatError for a policy that is none.
     """
     policy = TlogPolicy.parse(policy_text)
-    log = Log.open(folder, key=key, clock=clock, random=random, settings=settings)
+    log = Log.open(folder, key=key, pq_key=pq_key, clock=clock, random=random, settings=settings)
     try:
         return LocalLedger(log, witnesses, policy)
     except BaseException:
