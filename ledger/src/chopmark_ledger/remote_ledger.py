@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from types import TracebackType
+from typing import Any
 
 from chopmark import merkle, strict
-from chopmark.errors import FormatError, ProofError, SignatureError, TrustError
+from chopmark.errors import ChopmarkError, FormatError, ProofError, SignatureError, TrustError
 from chopmark.keys import Signer
 from chopmark.landmark import LandmarkFile, LandmarkProof, LandmarkRecord
 from chopmark.limits import LIMITS
@@ -42,6 +43,9 @@ from chopmark_ledger.tile_source import CHECKPOINT, LANDMARKS, fetching
 _LOOK_EVERY = 0.1
 """Seconds between two looks at the checkpoint while one waits for it."""
 _MAX_STATUS = 1024 * 1024
+_MAX_SHOWN = 200
+"""Characters of a text that a message shows of what the service says."""
+_MAX_NAMED = 5
 
 
 class RemoteLedger:
@@ -125,7 +129,7 @@ class RemoteLedger:
             now: not used: the time is the service's.
 
         Raises:
-            NotPublishedError: that takes too long; a quorum of witnesses may be missing.
+            NotPublishedError: that takes too long; it says what is missing, such as a quorum of witnesses.
             QuorumError, SignatureError, ProofError, ForkError, RestoredBackupError: what it shows is not to be
                 believed.
             LogUnreachableError: it does not answer.
@@ -138,12 +142,7 @@ class RemoteLedger:
             if witnessed is not None and witnessed.checkpoint.size >= wanted:
                 return witnessed
             if time.monotonic() > end:
-                size = 0 if witnessed is None else witnessed.checkpoint.size
-                raise NotPublishedError(
-                    f"{wanted} entries are committed, and {size} published",
-                    where=self.url,
-                    remedy=f"Look at {self.url}/status: a quorum of witnesses may be missing",
-                )
+                raise self._not_published(wanted, 0 if witnessed is None else witnessed.checkpoint.size)
             self._sleep(_LOOK_EVERY)
 
     def checkpoint(self) -> bytes | None:
@@ -256,14 +255,45 @@ class RemoteLedger:
     ) -> None:
         self.close()
 
-    def _committed_there(self) -> int:
-        """What the service says it has committed: a process that was restarted knows nothing of its own."""
+    def _status(self) -> dict[str, Any]:
         answered = self._connection.get("status", max_size=_MAX_STATUS)
         document = strict.json_decode(answered.body, where=f"{self.url}/status", max_size=_MAX_STATUS)
-        committed = document.get("committed") if isinstance(document, dict) else None
+        if not isinstance(document, dict):
+            raise FormatError("not the status of a log", where=f"{self.url}/status")
+        return document
+
+    def _committed_there(self) -> int:
+        """What the service says it has committed: a process that was restarted knows nothing of its own."""
+        committed = self._status().get("committed")
         if type(committed) is not int or committed < 0:
             raise FormatError("it does not say what is committed", where=f"{self.url}/status")
         return committed
+
+    def _not_published(self, wanted: int, size: int) -> NotPublishedError:
+        """Why it was waited for in vain, as far as the service says."""
+        what = f"{wanted} entries are committed, and {size} published"
+        try:
+            status = self._status()
+        except ChopmarkError as error:
+            return NotPublishedError(f"{what}; the service does not say why: {error}", where=self.url)
+        problem, listed = status.get("problem"), status.get("witnesses")
+        ailing = [
+            f"{str(each.get('name'))[:_MAX_SHOWN]} ({str(each.get('problem'))[:_MAX_SHOWN]})"
+            for each in (listed if isinstance(listed, list) else [])
+            if isinstance(each, dict) and each.get("problem") is not None
+        ]
+        if problem == "no_quorum":
+            missing = f": {', '.join(ailing[:_MAX_NAMED])}" if ailing else ""
+            return NotPublishedError(
+                f"{what}: too few witnesses cosign{missing}",
+                where=self.url,
+                remedy="What was sent is kept; it is published by itself once a quorum of witnesses is back",
+            )
+        return NotPublishedError(
+            f"{what}: the service says {str(problem)[:_MAX_SHOWN]!r}" if problem else what,
+            where=self.url,
+            remedy=f"Look at {self.url}/status, and at what the service logs",
+        )
 
     def _look(self) -> WitnessedCheckpoint | None:
         """Fetch the checkpoint, and take it if it follows from the one that was seen before."""
