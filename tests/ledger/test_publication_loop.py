@@ -289,7 +289,7 @@ def test_a_disk_that_is_full_for_a_while_is_no_reason_to_stop(
         raise StorageError("cannot be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.log.public_folder, "put", full)
+        patch.setattr(running.log.public_folder, "put_all", full)
         size = running.commit(10)
         loop.wake()
         until(lambda: "No space left" in str(loop.status().problem))
@@ -304,7 +304,7 @@ def test_an_error_that_nobody_foresaw_is_shown_and_tried_again(
     loop = running.start()
     assert loop.wait_for(1, LONG)
     with monkeypatch.context() as patch:
-        patch.setattr(running.log.public_folder, "put", lambda *_: 1 / 0)
+        patch.setattr(running.log.public_folder, "put_all", lambda *_: 1 / 0)
         size = running.commit(10)
         loop.wake()
         until(lambda: "ZeroDivisionError" in str(loop.status().problem))

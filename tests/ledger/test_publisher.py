@@ -158,7 +158,7 @@ def test_a_publication_that_fails_at_any_call_leaves_a_sound_log(
         world.check()
         if not hits():
             break
-    assert failed >= 3
+    assert failed >= 2
     ledger.publish()
     assert world.check() == 1 + 30 * nth
 

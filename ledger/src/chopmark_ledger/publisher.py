@@ -39,6 +39,8 @@ __all__ = ["Publisher", "WitnessClient", "WitnessReport", "new_tiles"]
 
 _TILES_AT_ONCE = 8
 """Tiles and bundles that are read in one query: 16 MiB each, if all entries have the largest size."""
+_WRITERS = 8
+"""Threads that write files."""
 
 
 class Publisher:
@@ -48,7 +50,8 @@ class Publisher:
         log: an open log, with its key.
         witnesses: whom to ask for cosignatures.
         policy: what a checkpoint must satisfy before it is published; it need not name the log.
-        executor: carries the requests to witnesses; a pool of threads unless one is given.
+        executor: carries the requests to witnesses, each of which may hold a thread, and writes files beside them; a
+            pool of threads unless one is given.
         patience: seconds that a publication waits for its quorum.
         grace: seconds that it waits for further cosignatures once the quorum is met.
 
@@ -71,7 +74,8 @@ class Publisher:
         self._policy = policy.with_logs(PolicyLog(NoteVerifier.from_vkey(vkey)) for vkey in own_keys)
         self._pool: ThreadPoolExecutor | None = None
         if executor is None:
-            executor = self._pool = ThreadPoolExecutor(max(len(witnesses), 1), "witness")
+            executor = self._pool = ThreadPoolExecutor(len(witnesses) + _WRITERS, "publication")
+        self._executor = executor
         self._cosigners = Cosigners(log, witnesses, self._policy, executor, patience=patience, grace=grace)
         self._mutex = threading.RLock()
         self._is_sounded_out = False
@@ -80,7 +84,7 @@ class Publisher:
         """End a publication that waits for witnesses, and the threads that ask them; doing so twice is harmless."""
         self._cosigners.close()
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
 
     def reports(self) -> tuple[WitnessReport, ...]:
         """What is known of each witness, in the order given."""
@@ -192,18 +196,20 @@ class Publisher:
         remaining = new_tiles(first, size)
         while batch := list(islice(remaining, _TILES_AT_ONCE)):
             hashes = self._log.store.tiles([(level, tile.index) for level, tile in batch])
+            files = []
             for level, tile in batch:
                 data = hashes.get((level, tile.index), b"")[: tile.width * HASH_SIZE]
                 if len(data) != tile.width * HASH_SIZE:
                     raise LedgerDamagedError(f"the database has lost hashes of tile {tile.index} at level {level}")
-                folder.put(tile.path, data)
+                files.append((tile.path, data))
             leaves = [tile for level, tile in batch if level == 0]
             if leaves:
                 start = leaves[0].index * tiles.TILE_WIDTH
                 entries = iter(self._log.entries(start, leaves[-1].index * tiles.TILE_WIDTH + leaves[-1].width))
                 for tile in leaves:
-                    folder.put(_bundle(tile).path, tiles.encode_entry_bundle(list(islice(entries, tile.width))))
-        folder.flush()
+                    files.append((_bundle(tile).path, tiles.encode_entry_bundle(list(islice(entries, tile.width)))))
+            folder.put_all(files, self._executor)
+        folder.flush(self._executor)
 
     def _remove_partials(self, first: int, size: int) -> None:
         """Remove the partial tiles and bundles whose full ones stand now under a durable checkpoint that needs them."""
