@@ -19,7 +19,7 @@ from chopmark_ledger.errors import FolderLockedError, LedgerDamagedError
 from chopmark_ledger.lock import FolderLock
 from chopmark_ledger.witness import Contradiction, Evidence
 from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness
-from chopmark_ledger.witness_state import FolderStore, origin_hash
+from chopmark_ledger.witness_state import EvidenceCase, FolderStore, origin_hash
 
 from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog, cosigned
 
@@ -332,7 +332,7 @@ def test_both_notes_of_a_fork_are_kept(opened: OpenedWitness, log: FakeLog, fold
     }
     for name in ("held.note", "submitted.note"):
         Note.parse((case / name).read_bytes()).verify(log.verifiers)
-    assert opened.store.case_counts() == {(origin_hash(ORIGIN)[:16], Contradiction.FORK): 1}
+    assert list(opened.store.cases()) == [EvidenceCase(case, Contradiction.FORK, origin_hash(ORIGIN)[:16], 7)]
     cosigned(opened.witness.add_checkpoint(log.request(7, 9), NOW + 2), opened.witness.vkeys, log.note(9))
 
 
@@ -341,7 +341,7 @@ def test_a_request_out_of_date_is_no_evidence(opened: OpenedWitness, log: FakeLo
     for body, status in ((log.request(3, 9), 409), (log.request(3, 6), 409)):
         assert ask(opened, body) == status
     assert not (folder / "evidence").exists()
-    assert opened.store.case_counts() == {}
+    assert list(opened.store.cases()) == []
 
 
 def test_a_fork_at_the_size_held_is_kept_though_its_old_size_was_wrong(

@@ -35,14 +35,22 @@ class BodyReader:
 
         Raises:
             UnsupportedBodyError: the request says that it is something else, or compressed.
+            LimitError, SlowBodyError, FormatError, BackpressureError: as `read`.
+        """
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedBodyError("a body is plain application/json, not compressed", where="body")
+        return await self.read(request)
+
+    async def read(self, request: Request) -> bytes:
+        """Read a body of any type.
+
+        Raises:
             LimitError: it is too large.
             SlowBodyError: it did not come in time.
             FormatError: it broke off.
             BackpressureError: too many bodies are being read.
         """
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
-            raise UnsupportedBodyError("a body is plain application/json, not compressed", where="body")
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._max_size):
             raise self._too_large()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,35 @@ def init_witness(
         _write_configuration(folder, WitnessConfiguration(name, vkeys, tuple(dict.fromkeys(logs))))
         durable.sync_folder(folder.parent)
     return vkeys
+
+
+def prepare_witness(
+    folder: Path, *, name: str | None, logs: Sequence[str], passphrase: Callable[[], bytes]
+) -> WitnessConfiguration:
+    """See to it that there is a witness of this name in `folder`, and that it knows these logs.
+
+    Args:
+        folder: where it lives; made if it is not there.
+        name: its name; needed where there is no witness yet.
+        logs: vkeys of logs, beside those that it knows.
+        passphrase: answers the passphrase of its keys; asked only where it is made.
+
+    Raises:
+        FolderError: there is none and no name, or one of another name.
+        FormatError, KeyMaterialError, StorageError: as `init_witness`, `read_configuration` and `add_log`.
+    """
+    if not (folder / _CONFIGURATION).exists() and name is not None:
+        init_witness(folder, name, passphrase(), logs=logs)
+    configuration = read_configuration(folder)
+    if name is not None and name != configuration.name:
+        raise FolderError(
+            f"the witness there is {configuration.name}, not {name}",
+            where=str(folder),
+            remedy="A witness keeps its name: choose another folder for another one",
+        )
+    for vkey in logs:
+        add_log(folder, vkey)
+    return read_configuration(folder)
 
 
 def open_witness(folder: Path, passphrase: bytes) -> OpenedWitness:

@@ -10,6 +10,7 @@ chopmark_witness_evidence_lost{origin}                     1 where evidence coul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from chopmark.errors import StorageError
@@ -50,10 +51,13 @@ class WitnessCollector(Collector):
             f"{_PREFIX}_evidence_cases", "Contradictions kept as evidence.", labels=["origin", "contradiction"]
         )
         lost = GaugeMetricFamily(f"{_PREFIX}_evidence_lost", "Evidence that could not be kept.", labels=["origin"])
-        origins = {origin_hash(origin)[:16]: origin for origin in logs}
+        short = {origin_hash(origin)[:16]: origin for origin in logs}
         try:
-            for (short_hash, kind), count in store.case_counts().items():
-                cases.add_metric([origins.get(short_hash, short_hash), kind.value], count)
+            counts = Counter(
+                (short.get(case.short_hash, case.short_hash), case.contradiction) for case in store.cases()
+            )
+            for (origin, contradiction), count in counts.items():
+                cases.add_metric([origin, contradiction.value], count)
         except StorageError:
             lost.add_metric(["*"], 1)
         for origin in store.lost_evidence:

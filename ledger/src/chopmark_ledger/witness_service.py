@@ -18,29 +18,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
-from chopmark.errors import StorageError
+from chopmark.cli.passphrase import read_passphrase
+from chopmark.errors import FormatError, LimitError, StorageError
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from chopmark_ledger import server, telemetry
-from chopmark_ledger.errors import LedgerDamagedError, WitnessClockError
+from chopmark_ledger.errors import BackpressureError, LedgerDamagedError, SlowBodyError, WitnessClockError
+from chopmark_ledger.request_body import BodyReader
 from chopmark_ledger.steady_clock import SteadyClock
 from chopmark_ledger.witness import WitnessAnswer
 from chopmark_ledger.witness_folder import OpenedWitness, open_witness
 from chopmark_ledger.witness_metrics import WitnessCollector
 from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, peek_origin
+from chopmark_ledger.witness_settings import WitnessServiceSettings
 
 BODY_TIMEOUT = 10.0
 """Seconds for a body to come in: a checkpoint is a few kilobytes."""
+BODY_MEMORY = 1024 * MAX_REQUEST_SIZE
+"""Bytes of bodies that are on their way at a time: one of each connection, so that none keeps another out."""
 WAITING = 64
 """Requests of one log, and one call, that wait for their turn."""
 _THREADS = 8
@@ -50,20 +54,6 @@ _MIN_FREE = 1024 * 1024
 _QUIET = frozenset({"/add-checkpoint", "/sign-subtree", "/{origin_hash}/checkpoint", "/healthz", "/readyz", "/metrics"})
 
 _Turn: TypeAlias = tuple[str, str | None]
-
-
-class WitnessServiceSettings(server.ServiceSettings, Protocol):
-    """What the service is told."""
-
-    @property
-    def data(self) -> Path:
-        """The folder of the witness."""
-        ...
-
-    @property
-    def passphrase(self) -> bytes:
-        """The passphrase of its keys."""
-        ...
 
 
 class _Crowded(Exception):  # noqa: N818 - it never leaves this module
@@ -108,6 +98,7 @@ class WitnessService:
         self._folder = folder
         self._clock = clock
         self._turns = _Turns()
+        self._bodies = BodyReader(max_size=MAX_REQUEST_SIZE, memory=BODY_MEMORY, seconds=BODY_TIMEOUT)
         self._threads = ThreadPoolExecutor(_THREADS, "witness")
         self._logger = telemetry.get_logger("witness")
         self._told: Mapping[str, str] = {}
@@ -115,6 +106,20 @@ class WitnessService:
     def close(self) -> None:
         """Wait for what was begun."""
         self._threads.shutdown()
+
+    async def answer(self, request: Request, call: Callable[[bytes], Awaitable[Response]]) -> Response:
+        """Answer a request that has a body, once that is read."""
+        try:
+            body = await self._bodies.read(request)
+        except LimitError:
+            return _refuse(413, f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB")
+        except SlowBodyError as error:
+            return _refuse(408, error.what)
+        except FormatError as error:
+            return _refuse(400, error.what)
+        except BackpressureError as error:
+            return _refuse(429, error.what, {"Retry-After": str(error.retry_after)})
+        return await call(body)
 
     async def add_checkpoint(self, body: bytes) -> Response:
         """Answer an `add-checkpoint` request."""
@@ -139,7 +144,9 @@ class WitnessService:
 
         def read() -> WitnessAnswer:
             note = self._store.checkpoint(origin)
-            return WitnessAnswer(404, b"nothing of this log was cosigned yet\n") if note is None else _shown(note)
+            if note is None:
+                return WitnessAnswer(404, b"nothing of this log was cosigned yet\n")
+            return WitnessAnswer(200, note)
 
         return await self._in_turn(("checkpoint", origin), read)
 
@@ -205,7 +212,7 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal service
-        opened = open_witness(settings.data, settings.passphrase)
+        opened = open_witness(settings.data, read_passphrase(settings.passphrase_file))
         service = WitnessService(opened, settings.data, clock or SteadyClock())
         registry.register(WitnessCollector(opened, service.problem))
         telemetry.get_logger("witness").info("open", name=opened.witness.name, logs=len(opened.logs))
@@ -233,14 +240,12 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
     @application.post("/add-checkpoint", responses=_ADD_CHECKPOINT, openapi_extra=_body("the request"))
     async def add_checkpoint(request: Request) -> Response:
         """Ask for cosignatures of a checkpoint that follows from the last one cosigned."""
-        body = await _read_body(request)
-        return body if isinstance(body, Response) else await service.add_checkpoint(body)
+        return await service.answer(request, service.add_checkpoint)
 
     @application.post("/sign-subtree", responses=_SIGN_SUBTREE, openapi_extra=_body("the request"))
     async def sign_subtree(request: Request) -> Response:
         """Ask for a cosignature of a subtree of a checkpoint that this witness cosigned."""
-        body = await _read_body(request)
-        return body if isinstance(body, Response) else await service.sign_subtree(body)
+        return await service.answer(request, service.sign_subtree)
 
     @application.get("/{origin_hash}/checkpoint", responses=_CHECKPOINT)
     async def checkpoint(origin_hash: str) -> Response:
@@ -268,35 +273,8 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
 
 
 def serve(settings: WitnessServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; see `chopmark_ledger.server.serve`."""
-    server.serve(f"{__name__}:make_application", settings)
-
-
-async def _read_body(request: Request) -> bytes | Response:
-    """The body, read no further than it may be long; or the refusal."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and len(declared) < 20 and int(declared) > MAX_REQUEST_SIZE:
-        return _too_large()
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_REQUEST_SIZE:
-                    return _too_large()
-    except TimeoutError:
-        return _refuse(408, "the body did not come in time")
-    except ClientDisconnect:
-        return _refuse(400, "the body did not come to its end")
-    return bytes(body)
-
-
-def _too_large() -> Response:
-    return _refuse(413, f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB")
-
-
-def _shown(note: bytes) -> WitnessAnswer:
-    return WitnessAnswer(200, note)
+    """Serve until SIGTERM or SIGINT; see `chopmark_ledger.server.serve` for what it raises."""
+    server.serve(f"{__name__}:make_application", settings, connections=settings.connections)
 
 
 def _response(answer: WitnessAnswer) -> Response:

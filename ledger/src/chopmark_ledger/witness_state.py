@@ -19,6 +19,7 @@ once. After an fsync of this process failed, nothing is trusted until the witnes
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,8 +38,21 @@ from chopmark_ledger.witness_requests import read_checkpoint
 
 CASES = 1000
 """Cases kept of each kind and log: one that forks without end must neither fill the disk nor hide another's forks."""
+_SHORT = 16
+_CASE_NAME = re.compile(r"(fork|unproven)-([0-9a-f]{16})-([0-9]{1,19})-[0-9a-f]{16}", re.ASCII)
 _CASE_SIZE = 512 * 1024
 """Bytes of a file of a case: a submitted note is smaller than a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceCase:
+    """A case that is kept: its folder, and what its name says: the contradiction, the beginning of the origin's hash
+    (16 digits of hex), and the size of the checkpoint that was submitted."""
+
+    folder: Path
+    contradiction: Contradiction
+    short_hash: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +175,20 @@ class FolderStore:
                 known = self.load(origin)
         return known.note or None
 
+    def look(self, origin: str) -> WitnessState:
+        """What the file says that is held of an origin, to tell an operator: nothing is locked, written or relied on.
+
+        Raises:
+            LedgerDamagedError, StorageError: as `load`.
+        """
+        places = self._places_of(origin)
+        data = self._disk.read(places.checkpoint, LIMITS.note_size)
+        if data is not None:
+            return self._parse(origin, places.checkpoint, data)
+        if self._disk.size(places.mark) is not None:
+            raise _damaged(places.checkpoint, "it is gone")
+        return WitnessState()
+
     def keep_evidence(self, evidence: Evidence) -> None:
         """Keep both notes of a contradiction; a case that is kept already is not written again. Where that fails,
         or too many cases are kept, `lost_evidence` says so.
@@ -175,24 +203,20 @@ class FolderStore:
         except ChopmarkError as error:
             self._lost[evidence.origin] = str(error)
 
-    def case_counts(self) -> Mapping[tuple[str, Contradiction], int]:
-        """How many cases are kept, by the first 16 digits of the origin hash and kind.
+    def cases(self) -> Iterator[EvidenceCase]:
+        """The cases that are kept.
 
         Raises:
             StorageError: the folder cannot be read.
         """
-        kinds = {kind.value: kind for kind in Contradiction}
-        counts: dict[tuple[str, Contradiction], int] = {}
         for name in self._disk.names(self._folder / "evidence"):
-            kind, _, rest = name.partition("-")
-            if kind in kinds:
-                key = (rest.partition("-")[0], kinds[kind])
-                counts[key] = counts.get(key, 0) + 1
-        return counts
+            found = _CASE_NAME.fullmatch(name)
+            if found is not None:
+                yield EvidenceCase(self._folder / "evidence" / name, Contradiction(found[1]), found[2], int(found[3]))
 
     def _keep_case(self, evidence: Evidence) -> None:
         kind = evidence.contradiction.value
-        of_this_log = f"{kind}-{origin_hash(evidence.origin)[:16]}-"
+        of_this_log = f"{kind}-{origin_hash(evidence.origin)[:_SHORT]}-"
         name = f"{of_this_log}{evidence.size}-{evidence.root.hex()[:16]}"
         if name in self._kept:
             return
