@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
-from hashlib import sha256
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -14,45 +15,16 @@ from chopmark import merkle, tiles
 from chopmark.checkpoint import Checkpoint
 from chopmark.entries import CredentialEntry, GenesisEntry
 from chopmark.errors import FormatError, StorageError
-from chopmark.keys import Ed25519Signer
 from chopmark.landmark import LandmarkFile
-from chopmark.note import NoteSigner, sign_note
-from chopmark_ledger import tree
+from chopmark.note import sign_note
+from chopmark_ledger import fsck_findings, tree
 from chopmark_ledger.fsck import FsckReport, fsck
+from chopmark_ledger.tile_source import FileKind, FolderSource, FoundFile
+
+from tests.ledger.sample_log import OTHER, opaque, put, write_log
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World
-
-OTHER = NoteSigner("rome.example/tevere", Ed25519Signer(b"\x05" * 32))
-
-
-def write_log(folder: Path, entries: list[bytes], signer: NoteSigner = OTHER, *, partials: bool = True) -> Path:
-    """Write a log as somebody else's program would, without any of the ledger's."""
-    hashes = [sha256(b"\0" + entry).digest() for entry in entries]
-    edge, _ = tree.append(tree.EMPTY_EDGE, hashes)
-    level, row = 0, hashes
-    while row:
-        for index in range(-(-len(row) // 256)):
-            part = row[index * 256 : index * 256 + 256]
-            put(folder / tiles.tile_path(level, index, len(part)), b"".join(part))
-            if level == 0:
-                bundle = entries[index * 256 : index * 256 + 256]
-                data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in bundle)
-                put(folder / tiles.entries_path(index, len(part)), data)
-        row = [tree.tile_nodes(b"".join(row[n : n + 256]))[-1][0] for n in range(0, len(row) // 256 * 256, 256)]
-        level += 1
-    note = sign_note(Checkpoint(signer.name, len(entries), edge.root).body(), [signer])
-    put(folder / "checkpoint", note.encode())
-    return folder
-
-
-def put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def opaque(count: int) -> list[bytes]:
-    return [b"anything " * (number % 5) + b"%d" % number for number in range(count)]
 
 
 def check(folder: Path) -> FsckReport:
@@ -320,3 +292,112 @@ def test_a_missing_folder_and_a_bad_vkey_are_errors(tmp_path: Path) -> None:
         check(tmp_path / "none")
     with pytest.raises(FormatError):
         fsck(tmp_path, vkeys=["rubbish"])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with a full tile at level 1 and a partial one at level 2."""
+    return write_log(tmp_path_factory.mktemp("large"), [b"%d" % number for number in range(66_000)])
+
+
+HIGH_UP: dict[str, tuple[str, Callable[[bytes], bytes | None], str]] = {
+    "a full tile of level 1 missing": ("tile/1/000", lambda data: None, "missing"),
+    "a full tile of level 1 cut": ("tile/1/000", lambda data: data[:-32], "8160 bytes where 8192 are expected"),
+    "a full tile of level 1 with more": ("tile/1/000", lambda data: data + b"\0", "more than 8192 bytes"),
+    "a full tile of level 1 with a bit flipped": (
+        "tile/1/000",
+        lambda data: bytes([data[0] ^ 1]) + data[1:],
+        "does not hash to what the tile above it says",
+    ),
+    "the partial tile of level 1 missing": ("tile/1/001.p/1", lambda data: None, "missing"),
+    "the partial tile of level 1 with a bit flipped": (
+        "tile/1/001.p/1",
+        lambda data: bytes([data[0] ^ 1]) + data[1:],
+        "does not lead to the root of the checkpoint",
+    ),
+    "the partial tile of level 2 missing": ("tile/2/000.p/1", lambda data: None, "missing"),
+    "the partial tile of level 2 with a bit flipped": (
+        "tile/2/000.p/1",
+        lambda data: bytes([data[0] ^ 1]) + data[1:],
+        "does not lead to the root of the checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HIGH_UP)
+def test_damage_high_up_in_a_large_log_is_named_alone(large: Path, tmp_path: Path, kind: str) -> None:
+    path, change, words = HIGH_UP[kind]
+    log = shutil.copytree(large, tmp_path / "log", copy_function=os.link)
+    data = change((log / path).read_bytes())
+    (log / path).unlink()  # the other name of the file is that of the log that is not damaged
+    if data is not None:
+        (log / path).write_bytes(data)
+    (damage,) = check(log).damage
+    assert damage.path == path
+    assert words in damage.what
+
+
+def test_all_tiles_lost_are_named_and_the_entries_still_checked(large: Path, tmp_path: Path) -> None:
+    log = shutil.copytree(large, tmp_path / "log", copy_function=os.link)
+    for level in ("0", "1", "2"):
+        shutil.rmtree(log / "tile" / level)
+    entry = (log / "tile/entries/200").read_bytes()
+    report = check(log)
+    assert {damage.what for damage in report.damage} == {"missing"}
+    assert len(report.damage) == 258 + 2 + 1
+    (log / "tile/entries/200").unlink()
+    (log / "tile/entries/200").write_bytes(entry[:3] + b"#" + entry[4:])
+    assert not any(each.path == "checkpoint" for each in report.damage)
+    assert any(each.path == "checkpoint" for each in check(log).damage), "nothing but the entries makes the root"
+
+
+def test_a_check_ends_when_enough_damage_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsck_findings, "MAX_DAMAGE", 2)
+    for index in range(3):
+        (log / tiles.entries_path(index)).unlink()
+    report = check(log)
+    assert damaged(report) == ["tile/entries/000", "tile/entries/001"]
+    assert "the check ended there" in report.remarks[-1]
+    assert not report.is_sound
+
+
+class Unreadable(FolderSource):
+    """A folder of which a file, and a folder of older partial tiles, cannot be read."""
+
+    def read(self, path: str) -> bytes | None:
+        if path == "tile/0/001":
+            raise StorageError("it cannot be read: Input/output error", where=path)
+        return super().read(path)
+
+    def found(self) -> Iterator[FoundFile]:
+        yield from super().found()
+        yield FoundFile("tile/0/003.p", FileKind.UNREADABLE)
+
+
+def test_what_cannot_be_read_is_named(log: Path) -> None:
+    report = fsck(Unreadable(log), vkeys=[OTHER.vkey])
+    assert [(each.path, each.what) for each in report.damage] == [
+        ("tile/0/001", "it cannot be read: Input/output error"),
+        ("tile/0/003.p", "the folder cannot be read"),
+    ]
+
+
+def test_links_are_remarked_upon_in_a_log_of_others(log: Path) -> None:
+    (log / "tile/0/001").rename(log / "aside")
+    (log / "tile/0/001").symlink_to(log / "aside")
+    report = check(log)
+    assert report.is_sound
+    assert report.remarks == ("tile/0/001: a symbolic link",)
+
+
+def test_memory_stays_the_same_whatever_the_size(large: Path, tmp_path: Path) -> None:
+    def peak(folder: Path) -> int:
+        check(folder)
+        tracemalloc.start()
+        assert check(folder).is_sound
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    small = write_log(tmp_path, [b"%d" % number for number in range(6_600)])
+    assert peak(large) < peak(small) + 100_000

@@ -65,7 +65,7 @@ class EntryCheck:
             try:
                 entry = parse_entry(data)
             except FormatError as error:
-                self._findings.damage(path, f"entry {index} is not a log entry: {error}")
+                self._findings.damage(path, f"entry {index} is not a log entry: {error.what}")
                 continue
             if isinstance(entry, CredentialEntry):
                 if len(self._known) < _KNOWN_BEGINNINGS:

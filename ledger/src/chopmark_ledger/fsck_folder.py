@@ -20,6 +20,7 @@ from chopmark.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
 from chopmark_ledger.fsck_findings import Findings
 from chopmark_ledger.tile_source import FileKind, FoundFile, TileSource
 
+_FOLDER = re.compile(r"tile(?:/(?:entries|[0-9]+)(?:/x[0-9]{3})*(?:/[0-9]{3}\.p)?)?", re.ASCII)
 _LIKE_A_TILE = re.compile(r"tile/(?:entries|[0-9]+)/(?:x?[0-9]+/)*x?[0-9]+(?:\.p/[0-9]+)?", re.ASCII)
 
 
@@ -54,13 +55,15 @@ class FolderCheck:
         if kind is FileKind.UNREADABLE:
             self.findings.damage(path, "the folder cannot be read")
             return
-        if not path.startswith("tile/"):
+        if not path.startswith("tile"):
             return
         tile = _tile(path)
         if tile is None:
             if kind is FileKind.FOLDER:
                 return
-            if _LIKE_A_TILE.fullmatch(path):
+            if _FOLDER.fullmatch(path):
+                self.findings.damage(path, f"{kind.value} lies where a folder belongs")
+            elif _LIKE_A_TILE.fullmatch(path):
                 self.findings.damage(path, "misnamed: like a tile, and not in the one form that its path has")
             else:
                 self.findings.remark(path, "not a file of tlog-tiles, not checked")

@@ -33,6 +33,9 @@ from chopmark_ledger.tile_source import FileKind, TileSource
 OnEntries = Callable[[list[bytes], int, str], None]
 """Told of entries that are not known to be wrong: the entries, the index of the first, and the path of the bundle."""
 
+_ASKED_STRIDE = 64
+"""Where tiles cannot be listed, every so many of them are asked for to learn whether any is there."""
+
 _Content = TypeVar("_Content")
 
 
@@ -59,8 +62,10 @@ class TreeCheck:
             level, hashes = tile.level or 0, trusted.get(tile)
             if level == 0:
                 self._bundle(tile.index, tile.width, hashes)
-            else:
+            elif hashes is not None or self._anything_below(level, tile.index, tile.width):
                 self._below(level, tile.index, tile.width, hashes)
+            else:
+                self._all_missing(level, tile.index, tile.width)
 
     def _edge(self, edge: tuple[Tile, ...]) -> dict[Tile, bytes]:
         """Find out which hashes at the edge of the tree lead to the root; none where the root cannot be reached."""
@@ -142,18 +147,15 @@ class TreeCheck:
         """Hash what lies below a tile that is missing or wrong (`hashes` is None), or that nothing vouches for."""
         if level == 0:
             return self._bundle_upwards(index, hashes, expected)
-        first, last = _span(level, index)
         if not self._anything_below(level, index):
-            self.findings.damage(
-                tiles.entries_path(first // TILE_WIDTH), f"missing, with all others up to that of entry {last}"
-            )
-            self.on_progress(last + 1 - first)
+            self._all_missing(level, index, TILE_WIDTH)
             return expected if hashes is None else root_of_tile(hashes)
         below = _joined(self._below(level, index, TILE_WIDTH, None))
         path = tiles.tile_path(level, index)
         if below is None:
             return expected if hashes is None else root_of_tile(hashes)
         if expected is not None and root_of_tile(below) != expected:
+            first, last = _span(level, index, TILE_WIDTH)
             self.findings.damage(
                 path, f"nor do the entries {first} to {last} below it hash to what the tile above it says"
             )
@@ -162,6 +164,12 @@ class TreeCheck:
             self.findings.damage(path, "does not match what lies below it")
             return None
         return root_of_tile(below)
+
+    def _all_missing(self, level: int, index: int, width: int) -> None:
+        first, last = _span(level, index, width)
+        path = tiles.entries_path(first // TILE_WIDTH)
+        self.findings.damage(path, f"missing, with all others up to that of entry {last}")
+        self.on_progress(last + 1 - first)
 
     def _bundle_upwards(self, index: int, hashes: bytes | None, expected: bytes | None) -> bytes | None:
         """Judge a full bundle by its tile where nothing vouches for that, or by the tile above where it is gone."""
@@ -214,21 +222,29 @@ class TreeCheck:
         below = (self._from_entries(level - 1, each, TILE_WIDTH) for each in _indexes_below(index, width))
         return _joined(None if hashes is None else root_of_tile(hashes) for hashes in below)
 
-    def _anything_below(self, level: int, index: int) -> bool:
+    def _anything_below(self, level: int, index: int, width: int = TILE_WIDTH) -> bool:
         """Whether any tile or entry bundle lies below the tile (level, index)."""
+        children = _indexes_below(index, width)
         present = self._listed()
         if present is None:
-            # What cannot be listed is asked for one level below.
-            self.source.read_ahead(tiles.tile_path(level - 1, each) for each in _indexes_below(index, TILE_WIDTH))
-            found = (self._tile(level - 1, each, quiet=True) for each in _indexes_below(index, TILE_WIDTH))
-            return any(hashes is not None for hashes in found)
+            # What cannot be listed is asked for here and there.
+            asked = dict.fromkeys((*children[::_ASKED_STRIDE], children[-1]))
+            paths = [path for each in asked for path in _first_paths(level - 1, each)]
+            self.source.read_ahead(iter(paths))
+            return any(self._is_there(path) for path in paths)
         for lower in (None, *range(level)):
-            shift = TILE_HEIGHT * (level - (lower or 0))
+            shift = TILE_HEIGHT * (level - 1 - (lower or 0))
             indexes = present.get(lower, array("q"))
-            position = bisect_left(indexes, index << shift)
-            if position < len(indexes) and indexes[position] < (index + 1) << shift:
+            position = bisect_left(indexes, children[0] << shift)
+            if position < len(indexes) and indexes[position] < children[-1] + 1 << shift:
                 return True
         return False
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return self.source.read(path) is not None
+        except (StorageError, FormatError):
+            return True
 
     def _listed(self) -> dict[int | None, array[int]] | None:
         """The indexes of the files that lie there, ascending, by level; None where they cannot be listed."""
@@ -307,6 +323,11 @@ def _paths_at_the_bottom(first: int, count: int) -> Iterator[str]:
         yield tiles.entries_path(index)
 
 
+def _first_paths(level: int, index: int) -> tuple[str, str]:
+    """A full tile, and the first bundle below it."""
+    return tiles.tile_path(level, index), tiles.entries_path(index << TILE_HEIGHT * level)
+
+
 def _indexes_below(index: int, width: int) -> range:
     return range(index * TILE_WIDTH, index * TILE_WIDTH + width)
 
@@ -325,7 +346,8 @@ def _joined(hashes: Iterable[bytes | None]) -> bytes | None:
     return b"".join(known)
 
 
-def _span(level: int, index: int) -> tuple[int, int]:
-    """The first and the last entry below a full tile."""
-    span = TILE_WIDTH ** (level + 1)
-    return index * span, (index + 1) * span - 1
+def _span(level: int, index: int, width: int) -> tuple[int, int]:
+    """The first and the last entry below a tile of that width."""
+    span = TILE_WIDTH**level
+    first = index * TILE_WIDTH * span
+    return first, first + width * span - 1

@@ -94,7 +94,7 @@ class FolderSource:
         try:
             # A pipe is opened without waiting for its other end, and then refused.
             descriptor = os.open(self._prefix + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
