@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from tests.ledger.conftest import World
 
+pytestmark = pytest.mark.both_databases
+
 CALLS = ("fsync", "replace", "write", "open", "before commit", "after commit")
 
 
@@ -104,18 +106,26 @@ def faulty_write(fault: Fault, calls: Iterator[int], error: BaseException) -> An
     return write
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, min_size=3, max_size=14))
 def test_nothing_acknowledged_is_lost_and_nothing_published_is_contradicted(
-    make_world: Callable[..., World], steps: list[Step]
+    make_world: Callable[..., World], backend: str
 ) -> None:
-    world = make_world(LogSettings(max_unpublished=2500, landmark_interval=600))
-    ledger = world.open()
-    sent: dict[int, list[bytes]] = {}
-    for step in steps:
-        ledger = perform(world, ledger, step, sent)
-        world.check()
-    finish(world, sent)
+    @settings(
+        max_examples=60 if backend == "sqlite" else 12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(steps=st.lists(STEPS, min_size=3, max_size=14))
+    def run(steps: list[Step]) -> None:
+        world = make_world(LogSettings(max_unpublished=2500, landmark_interval=600))
+        ledger = world.open()
+        sent: dict[int, list[bytes]] = {}
+        for step in steps:
+            ledger = perform(world, ledger, step, sent)
+            world.check()
+        finish(world, sent)
+        world.close()
+
+    run()
 
 
 def perform(world: World, ledger: LocalLedger, step: Step, sent: dict[int, list[bytes]]) -> LocalLedger:

@@ -15,6 +15,10 @@ def leaves(count: int, start: int = 0) -> list[bytes]:
     return [merkle.leaf_hash(b"%d" % index) for index in range(start, start + count)]
 
 
+def test_entries_are_hashed_as_leaves() -> None:
+    assert tree.leaf_hashes([b"", b"x"]) == [merkle.leaf_hash(b""), merkle.leaf_hash(b"x")]
+
+
 def naive_root(hashes: list[bytes]) -> bytes:
     if len(hashes) <= 1:
         return hashes[0] if hashes else merkle.EMPTY_ROOT
