@@ -5,7 +5,6 @@ Heavy modules are imported when a command runs.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -167,6 +166,6 @@ def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
             return Text(f"{task.speed or 0:,.0f}/s")
 
     columns = ("entries", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("entries", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

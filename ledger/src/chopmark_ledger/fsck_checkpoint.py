@@ -102,7 +102,7 @@ def judge_checkpoint(data: bytes, keys: LogKeys) -> JudgedCheckpoint:
     signed_by = note.verify(verifiers)
     for verifier in keys.verifiers:
         if verifier not in signed_by:
-            raise SignatureError(f"not signed by the key {verifier.name}+{verifier.key_id.hex()}", where="checkpoint")
+            raise SignatureError("did not sign the checkpoint", where=f"key {verifier.name}+{verifier.key_id.hex()}")
     lines = note.text.split("\n")
     extension_lines = lines[3:-1]
     if "" in extension_lines:
