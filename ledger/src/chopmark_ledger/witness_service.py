@@ -229,6 +229,7 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
         docs_url=None,
         redoc_url=None,
         default_response_class=PlainTextResponse,
+        generate_unique_id_function=lambda route: route.name,
         telemetry=telemetry.NOTHING_EXPORTED,
     )
     application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_witness", quiet=_QUIET)
@@ -237,12 +238,12 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
     async def refuse(_: Request, error: HTTPException) -> Response:
         return _refuse(error.status_code, error.detail, error.headers)
 
-    @application.post("/add-checkpoint", responses=_ADD_CHECKPOINT, openapi_extra=_body("the request"))
+    @application.post("/add-checkpoint", responses=_ADD_CHECKPOINT, openapi_extra=_BODY)
     async def add_checkpoint(request: Request) -> Response:
         """Ask for cosignatures of a checkpoint that follows from the last one cosigned."""
         return await service.answer(request, service.add_checkpoint)
 
-    @application.post("/sign-subtree", responses=_SIGN_SUBTREE, openapi_extra=_body("the request"))
+    @application.post("/sign-subtree", responses=_SIGN_SUBTREE, openapi_extra=_BODY)
     async def sign_subtree(request: Request) -> Response:
         """Ask for a cosignature of a subtree of a checkpoint that this witness cosigned."""
         return await service.answer(request, service.sign_subtree)
@@ -278,7 +279,8 @@ def serve(settings: WitnessServiceSettings) -> None:
 
 
 def _response(answer: WitnessAnswer) -> Response:
-    return Response(answer.body, answer.status, media_type=answer.content_type)
+    # As a header, since `media_type` would add a charset to each type of text.
+    return Response(answer.body, answer.status, {"Content-Type": answer.content_type})
 
 
 def _refuse(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -289,15 +291,13 @@ def _text(description: str, media_type: str = "text/plain") -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}
 
 
-def _body(description: str) -> dict[str, Any]:
-    return {
-        "requestBody": {
-            "description": description,
-            "required": True,
-            "content": {"text/plain": {"schema": {"type": "string", "maxLength": MAX_REQUEST_SIZE}}},
-        }
+_BODY = {
+    "requestBody": {
+        "description": "The request, as https://c2sp.org/tlog-witness says.",
+        "required": True,
+        "content": {"text/plain": {"schema": {"type": "string", "maxLength": MAX_REQUEST_SIZE}}},
     }
-
+}
 
 _Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
