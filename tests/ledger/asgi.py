@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,3 +67,26 @@ async def ask(
 
     await application(scope, receive, send)
     return answer
+
+
+@asynccontextmanager
+async def running(application: Callable[..., Awaitable[None]]) -> AsyncIterator[None]:
+    """Let the lifespan of an application begin and end.
+
+    Raises:
+        RuntimeError: it does not begin.
+    """
+    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    said: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.3"}, "state": {}}
+    life = asyncio.ensure_future(application(scope, told.get, said.put))
+    await told.put({"type": "lifespan.startup"})
+    if (await said.get())["type"] != "lifespan.startup.complete":
+        await asyncio.wait({life})
+        raise RuntimeError("the application does not start") from life.exception()
+    try:
+        yield
+    finally:
+        await told.put({"type": "lifespan.shutdown"})
+        await said.get()
+        await life

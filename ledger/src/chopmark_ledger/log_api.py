@@ -19,6 +19,7 @@ A token is a JSON Web Token that the client signs with its own key (EdDSA or ES2
 its name, `aud` is the origin of the log, `exp` is at most 300 seconds after `iat`, and `jti` is new each time."""
 
 _SCHEME = "client"
+_NOT_OURS = str(int(HTTPStatus.UNPROCESSABLE_ENTITY))
 _SECURED: dict[str, Any] = {"security": [{_SCHEME: []}]}
 _COUNT = {"type": "integer", "minimum": 0}
 _OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
@@ -209,7 +210,8 @@ def describe_tokens(application: FastAPI) -> None:
         document["components"].pop("schemas", None)  # of errors that this service answers otherwise
         for methods in document["paths"].values():
             for operation in methods.values():
-                operation["responses"].pop(str(int(HTTPStatus.UNPROCESSABLE_ENTITY)), None)
+                if "HTTPValidationError" in str(operation["responses"].get(_NOT_OURS)):
+                    del operation["responses"][_NOT_OURS]
         return document
 
     application.openapi = openapi  # type: ignore[method-assign] # the way FastAPI names for extending it

@@ -178,6 +178,7 @@ def make_application(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         telemetry=telemetry.NOTHING_EXPORTED,
     )
     application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_log")

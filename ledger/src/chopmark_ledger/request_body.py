@@ -28,7 +28,8 @@ class BodyReader:
         self._max_size = max_size
         self._memory = memory
         self._seconds = seconds
-        self._held = 0
+        self.held = 0
+        """Bytes of the bodies that are being read."""
 
     async def read_json(self, request: Request) -> bytes:
         """Read a body of JSON; it is not parsed.
@@ -70,17 +71,17 @@ class BodyReader:
         try:
             async for part in request.stream():
                 size += len(part)
-                self._held += len(part)
+                self.held += len(part)
                 if size > self._max_size:
                     raise self._too_large()
-                if self._held > self._memory and self._held > size:
+                if self.held > self._memory and self.held > size:
                     raise BackpressureError(
                         "too many bodies are on their way", retry_after=1, where="body", remedy="Send it again"
                     )
                 parts.append(part)
             return b"".join(parts)
         finally:
-            self._held -= size
+            self.held -= size
 
     def _too_large(self) -> LimitError:
         return LimitError(
