@@ -331,6 +331,28 @@ def test_landmarks_are_ended_when_due_though_nothing_is_committed(running: Runni
     running.world.check()
 
 
+@pytest.mark.usefixtures("_impatient")
+def test_a_process_ends_no_landmark_before_the_witnesses_were_heard(running: Running) -> None:
+    """A database from a backup would end an interval that was ended before, in another way."""
+    running.commit(10)
+    running.start().wait_for(11, LONG)
+    running.close()
+    opened = Running(running.world)
+    for witness in opened.witnesses:
+        witness.is_off = True
+    opened.world.clock.now += 3600
+    loop = opened.start()
+    try:
+        until(lambda: loop.status().failures > 3)
+        assert loop.status().published == 11
+        assert loop.status().landmark_end == 0
+        for witness in opened.witnesses:
+            witness.is_off = False
+        until(lambda: loop.status().landmark_end == 11)
+    finally:
+        opened.close()
+
+
 def test_landmarks_at_a_multiple_of_1024_are_there_when_the_publication_is_told(running: Running) -> None:
     loop = running.start()
     size = running.commit(2100)

@@ -249,7 +249,9 @@ class PublicationLoop:
             self._last_duration = time.monotonic() - began
 
     def _end_landmarks(self) -> None:
-        self._landmarks.end_due(now=self._log.clock())
+        # Not before the witnesses were heard once: a database from a backup would end intervals anew, in another way.
+        if self._has_begun:
+            self._landmarks.end_due(now=self._log.clock())
 
     def _tell(self) -> None:
         """Answer those who waited for what is published now."""
