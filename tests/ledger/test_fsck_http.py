@@ -162,6 +162,22 @@ def test_landmarks_that_were_made_meanwhile_are_not_taken_for_damage(world: Worl
     assert any("made since the check began" in remark for remark in report.remarks)
 
 
+def test_landmarks_that_were_made_at_the_last_moment_are_not_taken_for_damage(world: World, tmp_path: Path) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 300)
+    ledger.landmark_now()
+    early = shutil.copytree(world.public, tmp_path / "early")
+    world.append(ledger, 2, 1200)
+    ledger.landmark_now()
+
+    def publish(path: str) -> None:
+        if path == "landmarks":
+            server.folder = world.public
+
+    with serving(early, before=publish) as server:
+        assert check(server, world.vkey).damage == ()
+
+
 def test_landmarks_that_no_checkpoint_covers_are_damage(world: World) -> None:
     ledger = world.open()
     world.append(ledger, 1, 300)

@@ -6,6 +6,7 @@ import gzip
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -290,3 +291,15 @@ def test_where_nobody_listens_the_log_cannot_be_reached(pauses: list[float]) -> 
         ):
             source.read("checkpoint")
     assert pauses == [0.25, 0.5, 1, 2, 4]
+
+
+def test_a_source_that_is_closed_waits_for_no_server(folder: Path) -> None:
+    asked = threading.Event()
+    with serving(folder, before=lambda path: asked.set()) as server:
+        server.script[TILE] = [Answer(503, headers={"Retry-After": "30"})] * 9
+        source = HttpSource(server.url)
+        source.read_ahead(iter([TILE]))
+        assert asked.wait(20)
+        begun = time.monotonic()
+        source.close()
+        assert time.monotonic() - begun < 20

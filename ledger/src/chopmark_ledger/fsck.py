@@ -6,8 +6,8 @@ Spec: https://c2sp.org/tlog-tiles, https://c2sp.org/tlog-checkpoint.
     2. every tile and entry bundle that it covers, up to its root                                `fsck_tree`
        in a log of ours, known by its genesis entry, every entry                                 `fsck_entries`
     3. in a folder, what else lies there: earlier partial tiles, misnamed files                  `fsck_folder`
-    4. the checkpoint again: has the log grown meanwhile, and from what it was?
-    5. the landmark file                                                                         `fsck_landmarks`
+    4. the landmark file                                                                         `fsck_landmarks`
+       with the checkpoint again: has the log grown meanwhile, and from what it was?
 
 The log may be in use: what it published by the beginning of the check is checked. Memory stays the same whatever the
 size of the log, but for 8 bytes a file where a tile is missing and the folder has to be listed.
@@ -147,7 +147,7 @@ class _Check:
         self.landmarks = LandmarkCheck(
             self.source,
             checkpoint,
-            self._newest_size(judged),
+            lambda: self._newest_size(judged),
             None if judged.witnessed is None else judged.witnessed.times[-1],
             self.is_ours,
             self.findings,

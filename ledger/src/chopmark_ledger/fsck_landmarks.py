@@ -1,13 +1,13 @@
 """Holding the landmark file of a log to its tiles, its checkpoint, and what the log itself says of it.
 
-Spec: `specs/landmark.md`. It is read after everything else. So it is at least as new as the checkpoint that the check
-began with, and records that were made meanwhile are told from records that no checkpoint covers by looking at the
-checkpoint again.
+Spec: `specs/landmark.md`. It is read after everything else, so it is at least as new as the checkpoint that the check
+began with; then the checkpoint is looked at again, to tell records that were made meanwhile from records that no
+checkpoint covers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -32,7 +32,7 @@ class LandmarkCheck:
     Args:
         source: the files of the log.
         checkpoint: what the check began with.
-        newest_size: the size that the log has published by now.
+        newest_size: answers the size that the log has published by now.
         latest: the latest time at which a known witness cosigned the checkpoint, POSIX seconds; None where no policy
             was given.
         is_ours: whether the log begins with a genesis entry.
@@ -41,7 +41,7 @@ class LandmarkCheck:
 
     source: TileSource
     checkpoint: Checkpoint
-    newest_size: int
+    newest_size: Callable[[], int]
     latest: int | None
     is_ours: bool
     findings: Findings
@@ -56,14 +56,11 @@ class LandmarkCheck:
         try:
             data = self.source.read(LANDMARKS)
         except (StorageError, FormatError) as error:
-            self.findings.damage(LANDMARKS, error.what)
-            return None
+            self._bad(error.what)
+            data = None
+        newest_size = self.newest_size()
         if data is None:
-            if promised:
-                last = promised[-1]
-                self._bad(f"missing, though entry {last.entry} vouches for {last.records} records of it")
-            elif self.is_ours and self.checkpoint.size >= SPAN_MAX:
-                self.findings.remark(LANDMARKS, "missing, though intervals have ended")
+            self._missing(promised)
             return None
         if not self.is_ours and not data.startswith(_MAGIC):
             self.findings.remark(LANDMARKS, "not a landmark file, not checked")
@@ -73,16 +70,25 @@ class LandmarkCheck:
         except FormatError as error:
             self._bad(str(error))
             return None
-        self._records(file)
+        self._records(file, newest_size)
         if not self.findings.is_damaged(LANDMARKS):
             self._held_to(promised, file)
         return len(file)
 
-    def _records(self, file: LandmarkFile) -> None:
+    def _missing(self, promised: list[Vouching]) -> None:
+        if self.findings.is_damaged(LANDMARKS):
+            return
+        if promised:
+            last = promised[-1]
+            self._bad(f"missing, though entry {last.entry} vouches for {last.records} records of it")
+        elif self.is_ours and self.checkpoint.size >= SPAN_MAX:
+            self.findings.remark(LANDMARKS, "missing, though intervals have ended")
+
+    def _records(self, file: LandmarkFile, newest_size: int) -> None:
         size = self.checkpoint.size
         read = TileReader(fetching(self.source), size, self.checkpoint.root)
         for number, record in enumerate(file.records_from(0)):
-            if record.checkpoint_size > self.newest_size:
+            if record.checkpoint_size > newest_size:
                 self._bad(
                     f"record {number} is under a checkpoint of size {record.checkpoint_size}, larger than the "
                     "published one"

@@ -8,6 +8,7 @@ not followed, so that one knows whom one checks.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,7 +53,7 @@ class HttpSource:
         url: the prefix of the log, `http://…` or `https://…`.
         in_flight: how many files are fetched at once.
         attempts: how often a file is asked for.
-        sleep: waits so many seconds.
+        sleep: waits so many seconds; where not given, until the source is closed at the latest.
 
     Raises:
         FormatError: the URL is none.
@@ -64,12 +65,13 @@ class HttpSource:
         *,
         in_flight: int = _IN_FLIGHT,
         attempts: int = _ATTEMPTS,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.name = _prefix(url)
         self._in_flight = in_flight
         self._attempts = attempts
-        self._sleep = sleep
+        self._closing = threading.Event()
+        self._sleep = self._closing.wait if sleep is None else sleep
         self._path = urllib3.util.parse_url(self.name).path or ""
         self._pool = urllib3.connection_from_url(self.name, maxsize=in_flight + 1, timeout=_TIMEOUT)
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="fetch")
@@ -94,6 +96,7 @@ class HttpSource:
 
     def close(self) -> None:
         """Give the connections back."""
+        self._closing.set()
         self._coming = iter(())
         self._drop()
         self._threads.shutdown()
@@ -120,6 +123,8 @@ class HttpSource:
             if not isinstance(found, _Failure):
                 return found
             self._sleep(min(max(pause, found.after), _PAUSE_MAX))
+            if self._closing.is_set():
+                raise found.error
             pause *= 2
         found = self._attempt(path, limit)
         if isinstance(found, _Failure):
