@@ -240,6 +240,7 @@ class LocalLedger:
 
     def close(self) -> None:
         """Close the log and give its folder back."""
+        self._publisher.close()
         self._log.close()
 
     def __enter__(self) -> LocalLedger:
