@@ -223,6 +223,8 @@ def test_another_process_cannot_open_it_until_the_first_has_ended(world: World) 
 
 
 def test_a_log_is_created_once(world: World) -> None:
+    world.append(world.open(), 1, 1)
+    world.close()
     with pytest.raises(FolderError, match="already"):
         world.create()
 

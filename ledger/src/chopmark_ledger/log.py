@@ -166,8 +166,9 @@ class Log:
         """
         identity = make_identity(origin=origin, number=number, key=key, pq_key=pq_key, created=clock(), suite=suite)
         durable.make_folder(folder)
-        check_is_unused(folder)
         with LogFolder(folder, database, create=True) as parts:
+            if not parts.store.has_log():
+                check_is_unused(folder)
             begin(parts.store, identity)
             durable.sync_folder(folder)  # the database syncs its content, not its own name
             durable.sync_folder(folder.parent)

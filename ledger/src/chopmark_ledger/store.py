@@ -7,7 +7,7 @@ What is done for every entry, tile or batch goes to the driver as it stands; the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,12 @@ _INSERT_TILES = 'INSERT INTO tile (level, "index", hashes) VALUES (?, ?, ?)'
 _CONTINUE_TILES = 'UPDATE tile SET hashes = ? WHERE level = ? AND "index" = ?'
 _INSERT_BATCHES = """
     INSERT INTO batch (client, number, digest, first, places, refused, committed) VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_SELECT_BATCH = """
-    SELECT client, number, digest, first, places, refused, committed FROM batch WHERE client = ? AND number = ?"""
+_KEY = "(?, ?)"
+_SELECT_BATCHES = """
+    WITH wanted (client, number) AS (VALUES (?, ?))
+    SELECT batch.client, batch.number, digest, first, places, refused, committed
+    FROM wanted JOIN batch ON batch.client = wanted.client AND batch.number = wanted.number"""
+_KEYS_AT_ONCE = 64
 _SELECT_ENTRIES = 'SELECT data FROM entry WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
 _SELECT_TILE = 'SELECT hashes FROM tile WHERE level = ? AND "index" = ?'
 
@@ -105,6 +109,11 @@ class LedgerStore:
         """Close the database."""
         self._database.close()
 
+    def has_log(self) -> bool:
+        """Tell whether a log was created here."""
+        with self._database.read() as connection:
+            return _has_row(connection)
+
     def create(self, identity: LogIdentity, genesis: bytes, edge: TreeEdge, tiles: Sequence[TileRun]) -> None:
         """Put in the log's one row and its genesis entry.
 
@@ -112,7 +121,7 @@ class LedgerStore:
             FolderError: there is a log already.
         """
         with self._database.write() as connection:
-            if connection.execute(select(LEDGER.c.id)).first() is not None:
+            if _has_row(connection):
                 raise FolderError("there is a log already", where=self.where, remedy="Open it instead")
             row = {**asdict(identity), "size": edge.size, "root": edge.root, "interval_began": identity.created}
             connection.execute(insert(LEDGER).values(id=1, **row))
@@ -162,16 +171,21 @@ class LedgerStore:
             else:
                 connection.exec_driver_sql(_INSERT_ENTRIES_AT_ONCE, (old.size, list(entries)))
             _write_tiles(connection, tiles, old.size)
-            run(connection, _INSERT_BATCHES, [astuple(batch) for batch in batches])
+            run(connection, _INSERT_BATCHES, [_row(batch) for batch in batches])
 
     def batches(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CommittedBatch]:
         """Read those of the batches, named by client and number, that there are."""
         found: dict[tuple[str, int], CommittedBatch] = {}
         with self._database.read() as connection:
-            for key in wanted:
-                row: Any = run(connection, _SELECT_BATCH, key).fetchone()
-                if row is not None:
-                    found[key] = CommittedBatch(*row)
+            for start in range(0, len(wanted), _KEYS_AT_ONCE):
+                keys = wanted[start : start + _KEYS_AT_ONCE]
+                # as many keys as a power of two, the last one again and again: few statements, which drivers keep
+                count = 1 << (len(keys) - 1).bit_length()
+                parameters = [part for key in (*keys, *[keys[-1]] * (count - len(keys))) for part in key]
+                statement = _SELECT_BATCHES.replace(_KEY, ", ".join([_KEY] * count))
+                for row in run(connection, statement, tuple(parameters)).cursor.fetchall():
+                    batch = CommittedBatch(*row)
+                    found[batch.client, batch.number] = batch
         return found
 
     def entries(self, start: int, end: int) -> list[bytes]:
@@ -216,6 +230,23 @@ class LedgerStore:
         with self._database.write() as connection:
             connection.execute(insert(LANDMARK), rows)
             connection.execute(update(LEDGER).where(LEDGER.c.id == 1).values(interval_began=now))
+
+
+def _has_row(connection: Connection) -> bool:
+    return connection.execute(select(LEDGER.c.id)).first() is not None
+
+
+def _row(batch: CommittedBatch) -> tuple[str | int | bytes, ...]:
+    """A batch as `_INSERT_BATCHES` takes it; `dataclasses.astuple` would copy every value."""
+    return (
+        batch.client,
+        batch.number,
+        batch.digest,
+        batch.first,
+        batch.places,
+        batch.refused,
+        batch.committed,
+    )
 
 
 def _columns(table: Table, value: type[DataclassInstance]) -> list[Column[Any]]:
