@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import codecs, qr, registry, startup, verify
+from bench import codecs, ledger, ledger_http, qr, registry, startup, verify
+from bench.large_log import LargeLog
 from bench.machine import OTHERS_LIMIT, STEAL_LIMIT, ProcessorTime, Shares, describe
 from bench.report import Group, Table
 from bench.samples import make_samples
@@ -23,12 +24,15 @@ def main() -> int:
     groups: list[Group] = []
     with tempfile.TemporaryDirectory() as folder:
         samples = make_samples(Path(folder))
+        large = LargeLog.make(Path(folder) / "large")
         measurements: tuple[tuple[str, Callable[[], Group]], ...] = (
             ("verification", lambda: verify.measure(samples)),
             ("codecs", codecs.measure),
             ("starting", lambda: startup.measure(samples)),
             ("QR codes", lambda: qr.measure(samples)),
             ("the writing side", lambda: registry.measure(Path(folder))),
+            ("the ledger over HTTP", lambda: ledger_http.measure(large)),
+            ("the ledger", lambda: ledger.measure(large)),
         )
         for name, measure in measurements:
             started = time.monotonic()
