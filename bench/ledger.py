@@ -64,8 +64,8 @@ def measure(large: LargeLog) -> Group:
     group.add(table)
     group.add(
         f"The log has {SIZE:,} entries of {ENTRY_SIZE} bytes, and some from the measurements before, on SQLite and "
-        "local files, synced. Appending: batches of {BATCH:,}, each durable before the next is sent, while the publication "
-        "loop runs in the same process with two witnesses, each with both keys. `pymerkle` hashes the same number of "
+        f"local files, synced. Appending: batches of {BATCH:,}, each durable before the next is sent, while the "
+        "publication loop runs in the same process with two witnesses, each with both keys. `pymerkle` hashes as many "
         "entries into a tree in memory, and stores nothing. Opening: from `Log.open` until entries are taken, in a "
         "process that has imported everything; memory is that of the process then, the interpreter and all imports "
         "included. fsck: every file of the folder, one run; the raw primitive is one SHA-256 for each entry and each "
