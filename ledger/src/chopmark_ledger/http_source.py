@@ -47,7 +47,7 @@ _HEADERS = {"Accept-Encoding": "gzip, identity", "User-Agent": "chopmark"}
 
 
 class HttpSource:
-    """The files of a log below a URL, a `TileSource`. `read` is for one thread; `close` ends it.
+    """The files of a log below a URL, a `TileSource`. It is for one thread, or for several of which none reads ahead.
 
     Args:
         url: the prefix of the log, `http://…` or `https://…`.
