@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,15 +130,14 @@ def test_no_log_is_taken_for_an_old_one_by_its_own_tiles(world: World, count: in
     assert world.open().size == count + 1
 
 
-def test_a_new_log_does_not_begin_where_another_one_was(make_world: Callable[..., World]) -> None:
-    world = make_world()
+def test_a_new_log_does_not_begin_where_another_one_was(world: World) -> None:
     world.append(world.open(), 1, 10)
     world.close()
-    fresh = make_world()
-    (fresh.log_folder / "ledger.db").unlink(missing_ok=True)
-    shutil.copy(world.log_folder / "committed", fresh.log_folder / "committed")
-    with pytest.raises(FolderError, match="a log was here before"):
-        fresh.create()
+    (world.log_folder / "ledger.db").unlink(missing_ok=True)
+    if world.server is not None:
+        world.database = world.server.lend()
+    with pytest.raises(FolderError, match="a log was here before, and its database is gone"):
+        world.create()
 
 
 def test_the_mark_is_what_was_committed_last(world: World) -> None:
