@@ -264,7 +264,7 @@ def test_key_files_are_private_and_never_hold_the_raw_key(world: Any) -> None:
     assert stat.S_IMODE(world.guangdong.settings.data.stat().st_mode) == 0o700
     assert stat.S_IMODE(world.guangdong.settings.database.stat().st_mode) == 0o600
     files = list(folder.iterdir())
-    assert len(files) == 2 * 3 + 1 + 2 * 3  # two keys of each root, log, and three keys of each of two departments
+    assert len(files) == 2 * 3 + 2 + 2 * 3  # two keys of each root and of the log, three of each of two departments
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         data = path.read_bytes()
@@ -357,14 +357,14 @@ def test_a_policy_counts_operators_not_keys(tmp_path: Path) -> None:
         for vkey in init_witness(tmp_path / str(number), name=name, passphrase=b"x", cost=ScryptCost(n=2**10))
     ]
     own = log_vkey("d.example/log/2026", Ed25519Signer.generate())
-    text = log_policy(own, vkeys, None)
+    text = log_policy([own], vkeys, None)
     assert "group operators 2 operator-1 operator-2 operator-3\n" in text
     assert "group operator-1 any witness-1 witness-2 witness-3 witness-4\n" in text, "two witnesses of two keys each"
     assert default_floor(text) == text.partition("\n")[2]
     with pytest.raises(RefusedError, match="4 of 3"):
-        log_policy(own, vkeys, 4)
+        log_policy([own], vkeys, 4)
     with pytest.raises(RefusedError, match="needs witnesses"):
-        log_policy(own, [], None)
+        log_policy([own], [], None)
 
 
 @pytest.mark.parametrize(

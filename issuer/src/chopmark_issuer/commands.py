@@ -87,11 +87,25 @@ def init(
     name_zh: NameZh,
     name_en: NameEn,
     witness: Annotated[
-        list[Path], typer.Option(metavar="DIR", help="Folder of a witness that another region runs; again for each.")
-    ],
+        list[Path],
+        typer.Option(
+            metavar="DIR", help="Folder of a witness that another region runs, for a log made here; again for each."
+        ),
+    ] = [],  # noqa: B006 - Typer's way to say "may be left out"
     host: Annotated[str | None, typer.Option(help="Host of its names, such as cn-gd.example.")] = None,
     quorum: Annotated[
         int | None, typer.Option(help="How many operators of witnesses must cosign; more than half if left out.")
+    ] = None,
+    log_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where its log is served, in place of a log made here.")
+    ] = None,
+    log_vkey: Annotated[
+        list[str],
+        typer.Option(metavar="VKEY", help="With --log-url: each key of the log, as chopmark log init prints them."),
+    ] = [],  # noqa: B006
+    log_number: Annotated[int, typer.Option(help="With --log-url: its number within the region.")] = 1,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --log-url: the tlog-policy that it is served with.")
     ] = None,
     roots: Annotated[int, typer.Option(help="How many root keys to make.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
@@ -99,11 +113,33 @@ def init(
 ) -> None:
     """Make a region: its root keys, its log, its registry.
 
+    The log is made in DATA, to run in each command's own process: name its --witness folders. Or it is one that
+    `chopmark log serve` runs: name its --log-url, its --log-vkey and its --policy. What its operator must do to let
+    this registry write to it is printed.
+
     Keys are encrypted with the passphrase. Keep it and the folder `keys` apart, and keep copies of both.
     """
+    if log_url is None:
+        if log_vkey or policy is not None:
+            raise typer.BadParameter("--log-vkey and --policy are of a log that is served: give its --log-url")
+        if not witness:
+            raise typer.BadParameter("give either a --witness or a --log-url")
+        service = None
+    else:
+        if witness or quorum is not None:
+            raise typer.BadParameter("the witnesses of a log that is served stand in its --policy")
+        if not log_vkey or policy is None:
+            raise typer.BadParameter("--log-url needs --log-vkey and --policy")
+        service = (log_url, log_vkey, log_number, policy)
     _office(data, passphrase_file).init(
-        region, (name_zh, name_en), witness, host=host, quorum=quorum, roots=roots, threshold=threshold
+        region, (name_zh, name_en), witness, host=host, quorum=quorum, roots=roots, threshold=threshold, service=service
     )
+
+
+@issuer.command("log-client")
+def log_client(data: Data = _DATA) -> None:
+    """Print what lets this registry write to the region's log, for the operator of that log."""
+    _office(data).log_client()
 
 
 @issuer.command("add-department")
@@ -144,7 +180,13 @@ def grant(
 @issuer.command()
 def peer(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of this registry.")],
-    other: Annotated[Path, typer.Argument(metavar="OTHER_DATA", help="Folder of the other region's registry.")],
+    other: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OTHER_DATA",
+            help="Folder of the other region's registry, with its public/ and, if not served, log/.",
+        ),
+    ],
     floor: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Witness policy that its logs must keep; what they keep now if left out."),
@@ -258,12 +300,15 @@ def publish(
     witness_passphrase_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the passphrase of the witnesses, if it is another.")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait until a log that is served has published.")
+    ] = 60,
 ) -> None:
     """Publish everything: send licences to the log, sign status lists and the trust bundle, vouch for landmarks.
 
     What inspectors fetch is then in DIR/public. Run it after every change, and at least twice a day.
     """
-    if _office(data, passphrase_file).publish(witness_passphrase_file):
+    if _office(data, passphrase_file).publish(witness_passphrase_file, patience):
         raise typer.Exit(1)
 
 

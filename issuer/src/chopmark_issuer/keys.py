@@ -3,8 +3,9 @@
     <data>/keys/<kid>.key     mode 0600, in a folder of mode 0700 (chopmark.key_file)
 
 Uses: `credential`, `status` and `inspector` keys belong to a department; `root` keys (trust bundle, root epochs) and
-the `log` keys to the region. Status keys are never credential keys: who can suspend must not be able to issue. An
-ML-DSA-44 key stands beside the Ed25519 key of a root signatory or of the log, and is used for nothing else.
+the `log` keys to the region, or in place of these a `log-client` key, by which a served log knows the registry. Status
+keys are never credential keys: who can suspend must not be able to issue. An ML-DSA-44 key stands beside the Ed25519
+key of a root signatory or of the log, and is used for nothing else.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ class InventoryUse(StrEnum):
     INSPECTOR = "inspector"
     ROOT = "root"
     LOG = "log"
+    LOG_CLIENT = "log-client"
 
+
+REGION_USES = frozenset({InventoryUse.ROOT, InventoryUse.LOG, InventoryUse.LOG_CLIENT})
+"""The uses of keys that are the region's; all others are a department's."""
 
 _ALGORITHMS: Mapping[InventoryUse, frozenset[Algorithm]] = {
     use: frozenset(

@@ -31,7 +31,11 @@ class Table(SQLModel, registry=_REGISTRY):
 
 
 class RegionRow(Table, table=True):
-    """The one region this registry belongs to (`id` is always 1)."""
+    """The one region this registry belongs to (`id` is always 1).
+
+    `log_pq_vkey` is the ML-DSA-44 key of its log, where that has one; `log_url` where the log is served, null where it
+    runs in the registry's own process.
+    """
 
     __tablename__ = "region"
     id: int = Field(primary_key=True)
@@ -44,10 +48,12 @@ class RegionRow(Table, table=True):
     log_vkey: str
     policy: str
     created_at: int = Field(sa_type=BigInteger)
+    log_pq_vkey: str | None = None
+    log_url: str | None = None
 
 
 class WitnessRow(Table, table=True):
-    """A witness that cosigns the region's log: its vkey, and the folder it runs in."""
+    """A witness that cosigns the region's log in its own process: its vkey, and the folder it runs in."""
 
     __tablename__ = "witness"
     vkey: str = Field(primary_key=True)
@@ -112,7 +118,7 @@ class GrantRow(Table, table=True):
 class KeyRow(Table, table=True):
     """A public key of the inventory; its private half is a file in the key folder, under its kid.
 
-    `owner` is a department for the uses `credential`, `status` and `inspector`, the region for `root`.
+    `owner` is a department for the uses `credential`, `status` and `inspector`, the region for all others.
     """
 
     __tablename__ = "key"
@@ -187,7 +193,10 @@ class HolderRow(Table, table=True):
 
 
 class OutboxRow(Table, table=True):
-    """An entry for the log. Its batch and position are given once; `log_index` is the log's answer."""
+    """An entry for the log. Its batch and position are given once; `log_index` is the log's answer.
+
+    An entry that the log refuses keeps the reason in `refused`, until it is given a place in another batch.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -198,12 +207,19 @@ class OutboxRow(Table, table=True):
             sqlite_where=text("batch_number IS NULL"),
             postgresql_where=text("batch_number IS NULL"),
         ),
+        Index(
+            "ix_outbox_refused",
+            "id",
+            sqlite_where=text("refused IS NOT NULL"),
+            postgresql_where=text("refused IS NOT NULL"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True)
     entry: bytes
     batch_number: int | None = Field(default=None, foreign_key="outbox_batch.number")
     position: int | None = None
     log_index: int | None = None
+    refused: str | None = None
 
 
 class OutboxBatchRow(Table, table=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from chopmark.cli.passphrase import read_passphrase
 from chopmark.cli.plain_text import plain
 from chopmark.durable_file import read_file
-from chopmark.errors import StorageError
+from chopmark.errors import FormatError, StorageError
 from chopmark.licence_type import LocalisedText
 from chopmark.strict import time_encode
 from rich.console import Console
@@ -27,6 +27,7 @@ from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.records import StoredCredential, histories
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.region_log import LogService, enrolment
 from chopmark_issuer.requests import Amendment, IssuedVersion, IssueRequest
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.terms import calendar_day, day_begins, read_day
@@ -54,12 +55,26 @@ class Office:
         quorum: int | None,
         roots: int,
         threshold: int,
+        service: tuple[str, Sequence[str], int, Path] | None,
     ) -> None:
-        """Make a region."""
-        plan = RegionPlan(region, LocalisedText(*names), tuple(witnesses), host, quorum, roots, threshold)
+        """Make a region; `service` is the URL of a served log, its vkeys, its number and the file of its policy."""
+        log_service = None
+        if service is not None:
+            url, vkeys, number, policy = service
+            log_service = LogService(url, tuple(vkeys), _read_text(policy), number)
+        plan = RegionPlan(region, LocalisedText(*names), tuple(witnesses), host, quorum, roots, threshold, log_service)
         with Region.create(self._settings, plan) as made:
             self._say(f"{made.region}: log {made.origin}, {roots} root keys, {threshold} must sign")
-            self._say(f"vkey {made.log_vkey}")
+            for vkey in made.log.vkeys:
+                self._say(f"vkey {vkey}")
+            self._tell_enrolment(made)
+
+    def log_client(self) -> None:
+        """Tell how the operator of the region's log enrols this registry."""
+        with Region.open(Settings(self._data, b"")) as region:
+            if region.log.url is None:
+                raise RefusedError("the log runs in the registry's own process: there is nothing to enrol", where="log")
+            self._tell_enrolment(region)
 
     def add_department(self, department: str, names: tuple[str, str]) -> None:
         """Enrol a department."""
@@ -92,7 +107,7 @@ class Office:
 
     def peer(self, other: Path, floor: Path | None) -> None:
         """Take another region as a peer."""
-        text = None if floor is None else _read(floor).decode("utf-8", "replace")
+        text = None if floor is None else _read_text(floor)
         with self._region() as region:
             code = region.add_peer(other, floor=text)
             self._say(f"{code} is a peer of {region.region}; publish to tell the inspectors")
@@ -175,9 +190,9 @@ class Office:
                 )
         self._tell_import(report)
 
-    def publish(self, witness_passphrase_file: Path | None) -> int:
+    def publish(self, witness_passphrase_file: Path | None, patience: float) -> int:
         """Publish; answers how many things could not be published."""
-        settings = self._settings
+        settings = replace(self._settings, log_patience=patience)
         if witness_passphrase_file is not None:
             settings = replace(settings, witness_passphrase=read_passphrase(witness_passphrase_file))
         with Region.open(settings) as region:
@@ -217,6 +232,8 @@ class Office:
             self._say(f"{name}: {plain(value)}")
         for entry in stored:
             place = "not in the log yet" if entry.log_index is None else f"log entry {entry.log_index}"
+            if entry.refused is not None:
+                place = f"refused by the log: {plain(entry.refused)}"
             self._say(f"credential {entry.credential.digest.hex()[:16]}: {entry.status.name.lower()}, {place}")
 
     def qr(self, number: str, type_id: str | None, output: Path) -> None:
@@ -253,6 +270,16 @@ class Office:
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+    def _tell_enrolment(self, region: Region) -> None:
+        key = region.log_client_key
+        if key is None:
+            return
+        jwk, command = enrolment(region.region, key)
+        self._say(f"The log at {region.log.url} must know this registry. Give its operator this key:")
+        self._say(jwk)
+        self._say("and this command, to run with that key as its input, LOG_DATA being the data folder of the log:")
+        self._say(command)
 
     def _tell(self, issued: IssuedVersion) -> None:
         count = len(issued.credentials)
@@ -305,6 +332,13 @@ def _read(path: Path) -> bytes:
     if data is None:
         raise StorageError("there is no such file", where=str(path))
     return data
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError("not UTF-8", where=str(path)) from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,15 +3,19 @@
 A batch is given its number and contents once, durably, before it is sent; after a crash or a lost answer the same
 batch is sent again under the same number, and the log answers the same indexes. So each entry enters the log exactly
 once, however often sending was tried.
+
+An entry that the log refuses holds up nothing: its neighbours get their indexes, it keeps the reason, and it is sent
+once more, in a new batch, with each later `flush`. The reason may lie with the log: who may write what is set there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from chopmark_ledger.errors import BatchRefusedError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from chopmark_issuer.database import Database
@@ -20,10 +24,13 @@ from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
 
 BATCH_SIZE: Final = 4096
 """Entries of one batch: half a megabyte of hashes, answered in a fraction of a second."""
+BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of the entries of one batch, unless it has one entry only: half of what a log takes."""
+_MAX_REASON: Final = 400
 
-
-Submit = Callable[[int, Sequence[bytes]], list[int]]
-"""Takes a batch number and its entries, durably; the same batch again answers the same indexes."""
+Submit = Callable[[int, Sequence[bytes]], Sequence[int]]
+"""Takes a batch number and its entries, durably; the same batch again answers the same indexes. Raises
+`BatchRefusedError` where some may not enter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,15 @@ class _Batch:
     digest: bytes
     row_ids: tuple[int, ...]
     entries: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntries:
+    """Entries that the log refuses for the same reason: how many, and the first of them."""
+
+    reason: str
+    count: int
+    first: bytes
 
 
 def enqueue(connection: Connection, entries: Sequence[bytes]) -> list[int]:
@@ -49,29 +65,78 @@ def log_indexes(connection: Connection, outbox_ids: Sequence[int]) -> dict[int, 
 
 
 def flush(database: Database, submit: Submit, *, at: int) -> int:
-    """Send everything that waits; answers how many entries the log took.
+    """Send everything that waits, and once more what was refused before; answers how many entries the log took.
 
     Raises:
         ConflictError: the log answers another number of indexes than it was sent entries.
         ChopmarkError: what `submit` raises; the batch stays and is sent again next time.
     """
+    _put_back_refused(database)
     sent = 0
     while (batch := _next_batch(database, at)) is not None:
-        indexes = submit(batch.number, batch.entries)
-        if len(set(indexes)) != len(batch.entries):
-            raise ConflictError(
-                f"the log answered {len(indexes)} indexes for {len(batch.entries)} entries",
-                where=f"batch {batch.number}",
-                remedy="Check the log before anything more is sent to it",
-            )
+        answer, reasons = _sent(batch, submit)
+        taken = {row_id: index for row_id, index in zip(batch.row_ids, answer, strict=True) if index is not None}
+        refused = {batch.row_ids[position]: reason for position, reason in reasons.items()}
+        # every entry has an index of its own or a reason, and none has both
+        if len(set(taken.values())) != len(taken) or taken.keys() ^ refused.keys() != set(batch.row_ids):
+            raise _wrong_answer(batch, len(taken))
         with database.writing() as connection:
-            connection.execute(
-                update(OUTBOX).where(OUTBOX.c.id == bindparam("row_id")).values(log_index=bindparam("answered")),
-                [{"row_id": row_id, "answered": index} for row_id, index in zip(batch.row_ids, indexes, strict=True)],
-            )
+            _note(connection, "log_index", taken)
+            _note(connection, "refused", refused)
             connection.execute(update(OUTBOX_BATCH).where(OUTBOX_BATCH.c.number == batch.number).values(answered_at=at))
-        sent += len(indexes)
+        sent += len(taken)
     return sent
+
+
+def refused_entries(connection: Connection) -> list[RefusedEntries]:
+    """What the log refuses, by reason."""
+    query = (
+        select(OUTBOX.c.refused, func.count(), func.min(OUTBOX.c.id))
+        .where(OUTBOX.c.refused.is_not(None))
+        .group_by(OUTBOX.c.refused)
+        .order_by(func.min(OUTBOX.c.id))
+    )
+    first = select(OUTBOX.c.entry)
+    return [
+        RefusedEntries(reason, count, connection.execute(first.where(OUTBOX.c.id == row_id)).scalar_one())
+        for reason, count, row_id in connection.execute(query).all()
+    ]
+
+
+def _sent(batch: _Batch, submit: Submit) -> tuple[Sequence[int | None], dict[int, str]]:
+    """What the log answers for each entry, and why it refuses some, by their positions."""
+    try:
+        indexes = submit(batch.number, batch.entries)
+    except BatchRefusedError as error:
+        reasons = {each.position: each.reason[:_MAX_REASON] for each in error.refused}
+        answer: Sequence[int | None] = (None,) * len(batch.entries) if error.answer is None else error.answer.indexes
+    else:
+        reasons, answer = {}, indexes
+    if len(answer) != len(batch.entries) or not reasons.keys() <= set(range(len(answer))):
+        raise _wrong_answer(batch, len(answer))
+    return answer, reasons
+
+
+def _wrong_answer(batch: _Batch, count: int) -> ConflictError:
+    return ConflictError(
+        f"the log answered {count} indexes for {len(batch.entries)} entries",
+        where=f"batch {batch.number}",
+        remedy="Check the log before anything more is sent to it",
+    )
+
+
+def _note(connection: Connection, column: str, values: Mapping[int, int | str]) -> None:
+    if values:
+        connection.execute(
+            update(OUTBOX).where(OUTBOX.c.id == bindparam("row_id")).values({column: bindparam("value")}),
+            [{"row_id": row_id, "value": value} for row_id, value in values.items()],
+        )
+
+
+def _put_back_refused(database: Database) -> None:
+    """Let what was refused wait again; the batches that it was in are answered, so nobody sends them any more."""
+    with database.writing() as connection:
+        connection.execute(update(OUTBOX).where(OUTBOX.c.refused.is_not(None)).values(batch_number=None, position=None))
 
 
 def _next_batch(database: Database, at: int) -> _Batch | None:
@@ -104,6 +169,12 @@ def _next_batch(database: Database, at: int) -> _Batch | None:
         if not waiting:
             return None
         number = (connection.execute(select(func.max(OUTBOX_BATCH.c.number))).scalar() or 0) + 1
+        total = 0
+        for count, row in enumerate(waiting):
+            total += len(row.entry)
+            if count and total > BATCH_BYTES:
+                waiting = waiting[:count]
+                break
         entries = tuple(r.entry for r in waiting)
         batch = _Batch(number, _digest(entries), tuple(r.id for r in waiting), entries)
         connection.execute(
@@ -112,7 +183,7 @@ def _next_batch(database: Database, at: int) -> _Batch | None:
         connection.execute(
             update(OUTBOX)
             .where(OUTBOX.c.id == bindparam("row_id"))
-            .values(batch_number=number, position=bindparam("place")),
+            .values(batch_number=number, position=bindparam("place"), refused=None),
             [{"row_id": row_id, "place": place} for place, row_id in enumerate(batch.row_ids)],
         )
         return batch

@@ -2,7 +2,7 @@
 
 A peer is taken from what it publishes: the newest of its root epochs is pinned, its bundle verified under it, its logs
 named. From then on its root epochs are followed one by one from the pin, and its landmark files recomputed from the
-tiles of its log.
+tiles of its log: fetched from the URL that the log's line of the policy in its bundle names, else read from its folder.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from chopmark_issuer.policies import default_floor
 
 @dataclass(frozen=True, slots=True)
 class WatchedLog:
-    """A log, ours or a peer's: where its public files are, and every policy that its checkpoints must satisfy."""
+    """A log, ours or a peer's: where its public files are, a folder or a URL, and every policy that its checkpoints
+    must satisfy."""
 
     region: str
     number: int
     origin: str
-    folder: Path
+    place: Path | str
     policies: tuple[TlogPolicy, ...]
 
 
@@ -41,7 +42,7 @@ def add_peer(connection: Connection, folder: Path, *, floor: str | None, at: int
 
     Args:
         connection: of a writing transaction.
-        folder: the data folder of the other region, with `public/` and `log/public/` in it.
+        folder: the data folder of the other region, with `public/` in it, and `log/public/` unless its log is served.
         floor: what checkpoints of its logs must satisfy whatever its own policies say; what they say now if None.
         at: POSIX seconds.
 
@@ -109,9 +110,13 @@ def peer_logs(connection: Connection, *, at: int) -> tuple[list[WatchedLog], lis
         for origin in json.loads(row.origins):
             log, policy = bundle.log_by_origin(origin), bundle.policy(origin)
             if log is not None and policy is not None:
-                policies = peer_policies(policy, floor)
-                found.append(WatchedLog(row.region, log.number, origin, folder / "log" / "public", policies))
+                place = _served_at(policy, origin) or folder / "log" / "public"
+                found.append(WatchedLog(row.region, log.number, origin, place, peer_policies(policy, floor)))
     return found, problems
+
+
+def _served_at(policy: TlogPolicy, origin: str) -> str | None:
+    return next((log.url for log in policy.logs if log.origin == origin and log.url is not None), None)
 
 
 def _newest_roots(folder: Path) -> Roots:

@@ -1,11 +1,12 @@
 """Witness policies: what a checkpoint of the region's log, or of a peer's, must carry (C2SP tlog-policy).
 
 One group for each operator, known by the host of its witnesses' names, so that the quorum counts operators, not keys.
-Sample of a log that two of two peer regions witness:
+A log, and a witness, may have an Ed25519 key and an ML-DSA-44 key. Where a log or a witness is served, its lines say
+where. Sample of a log that two of two peer regions witness:
 
-    log cn-gd.example/log/2026+0f2a8a8c+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k
-    witness witness-1 cn-sh.example/witness+d1a2b3c4+BGy…
-    witness witness-2 us-il.example/witness+55aa0112+BLp…
+    log cn-gd.example/log/2026+0f2a8a8c+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k https://cn-gd.example/log
+    witness witness-1 cn-sh.example/witness+d1a2b3c4+BGy… https://cn-sh.example/witness
+    witness witness-2 us-il.example/witness+55aa0112+BLp… https://us-il.example/witness
     group operator-1 any witness-1
     group operator-2 any witness-2
     group operators 2 operator-1 operator-2
@@ -14,7 +15,7 @@ Sample of a log that two of two peer regions witness:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chopmark.identifiers import host_of
 from chopmark.note import NoteVerifier
@@ -23,18 +24,32 @@ from chopmark.tlog_policy import TlogPolicy
 from chopmark_issuer.errors import RefusedError
 
 
-def log_policy(log_vkey: str, witness_vkeys: Sequence[str], quorum: int | None) -> str:
+def log_policy(
+    log_vkeys: Sequence[str],
+    witness_vkeys: Sequence[str],
+    quorum: int | None,
+    *,
+    log_url: str | None = None,
+    witness_urls: Mapping[str, str] | None = None,
+) -> str:
     """The policy of a log: `quorum` of the operators that run these witnesses, more than half where it is None.
+
+    Args:
+        log_vkeys: the keys of the log.
+        witness_vkeys: the keys of its witnesses.
+        quorum: how many operators must cosign.
+        log_url: where the log is served.
+        witness_urls: where witnesses are served, by vkey.
 
     Raises:
         RefusedError: no witness, or a quorum that its operators can not make.
-        FormatError: a vkey that is none.
+        FormatError: a vkey or URL that is none.
     """
     operators: dict[str, list[str]] = {}
     for vkey in witness_vkeys:
         operators.setdefault(host_of(NoteVerifier.from_vkey(vkey).name), []).append(vkey)
-    own = host_of(NoteVerifier.from_vkey(log_vkey).name)
-    if not operators or own in operators:
+    own = {host_of(NoteVerifier.from_vkey(vkey).name) for vkey in log_vkeys}
+    if not operators or own & operators.keys():
         raise RefusedError(
             "a log needs witnesses, and those of its own region do not count",
             where="witness",
@@ -43,10 +58,11 @@ def log_policy(log_vkey: str, witness_vkeys: Sequence[str], quorum: int | None) 
     needed = len(operators) // 2 + 1 if quorum is None else quorum
     if not 1 <= needed <= len(operators):
         raise RefusedError(f"{needed} of {len(operators)} operators can not be", where="quorum")
-    lines = [f"log {log_vkey}"]
+    urls = witness_urls or {}
+    lines = [_line("log", vkey, log_url) for vkey in log_vkeys]
     names: dict[str, list[str]] = {host: [] for host in operators}
     for number, (host, vkey) in enumerate(((host, vkey) for host, vkeys in operators.items() for vkey in vkeys), 1):
-        lines.append(f"witness witness-{number} {vkey}")
+        lines.append(_line("witness", f"witness-{number}", vkey, urls.get(vkey)))
         names[host].append(f"witness-{number}")
     groups = []
     for number, members in enumerate(names.values(), 1):
@@ -57,6 +73,10 @@ def log_policy(log_vkey: str, witness_vkeys: Sequence[str], quorum: int | None) 
     text = "\n".join(lines) + "\n"
     TlogPolicy.parse(text)
     return text
+
+
+def _line(*items: str | None) -> str:
+    return " ".join(item for item in items if item is not None)
 
 
 def default_floor(peer_policy: str) -> str:

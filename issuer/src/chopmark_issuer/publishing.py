@@ -8,13 +8,16 @@
 6 the public folder is brought up to date
 
 A step that fails leaves what was published as it was, and what was signed waits in the outbox; the next publication
-goes on from there. Publishing with nothing new changes nothing.
+goes on from there. Publishing with nothing new changes nothing. Entries that the log refuses are told as a problem, and
+everything else goes on without them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chopmark.entries import CredentialEntry, LandmarkFileEntry, StatusListEntry, TrustBundleEntry, parse_entry
+from chopmark.errors import FormatError
 from chopmark.landmark import LandmarkFile
 from chopmark_ledger.client import Client, LedgerClient
 from sqlalchemy import select
@@ -25,6 +28,7 @@ from chopmark_issuer.keys import KeyFolder
 from chopmark_issuer.models import CREDENTIAL, DEPARTMENT, OUTBOX
 from chopmark_issuer.peers import WatchedLog, peer_logs
 from chopmark_issuer.public_files import write_public_files
+from chopmark_issuer.region_log import client_name
 from chopmark_issuer.root_keys import root_epochs, root_signers
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.standing import apply_due_acts
@@ -36,7 +40,8 @@ from chopmark_issuer.vouching import vouch
 @dataclass(frozen=True, slots=True)
 class Published:
     """What one publication did: entries sent, size of the log, lists signed, the new bundle's number if there is one,
-    the logs whose landmark files were vouched for further, the files that changed, and what peers made impossible."""
+    the logs whose landmark files were vouched for further, the files that changed, and what peers made impossible or
+    the log refused."""
 
     entries: int
     size: int
@@ -62,6 +67,7 @@ def publish(
 
     Raises:
         QuorumError: too few witnesses cosigned.
+        NotPublishedError: a served log did not publish in time; it says what is missing, such as a quorum.
         LedgerError, StorageError, TrustError: a step could not be done.
     """
     apply_due_acts(database, at=at)  # 1
@@ -81,6 +87,7 @@ def publish(
         sent += _send(database, ledger, own.region, at)
         size = ledger.publish(at).checkpoint.size
     with database.reading() as connection:  # 6
+        refused = [_refusal(each) for each in outbox.refused_entries(connection)]
         files = write_public_files(connection, settings.public, vouched=settings.vouched, prove=ledger.tlog_proof)
     return Published(
         entries=sent,
@@ -89,7 +96,7 @@ def publish(
         bundle=None if bundle is None else bundle.seq,
         vouched=vouching.origins,
         files=tuple(files),
-        problems=(*problems, *vouching.problems),
+        problems=(*refused, *problems, *vouching.problems),
     )
 
 
@@ -97,8 +104,33 @@ def _send(database: Database, ledger: LedgerClient, region: str, at: int) -> int
     """Send the outbox to the log, for all departments and the region."""
     with database.reading() as connection:
         issuers = frozenset(connection.execute(select(DEPARTMENT.c.id)).scalars())
-    client = Client(f"registry of {region}", issuers, region=region)
+    client = Client(client_name(region), issuers, region=region)
     return outbox.flush(database, lambda number, entries: ledger.submit(client, number, entries), at=at)
+
+
+def _refusal(refused: outbox.RefusedEntries) -> str:
+    which = _described(refused.first)
+    if refused.count > 1:
+        which = f"{refused.count} entries, the first of them {which}"
+    return f"the log refuses {which}: {refused.reason}. It is asked again with the next publication"
+
+
+def _described(data: bytes) -> str:
+    try:
+        entry = parse_entry(data)
+    except FormatError:
+        return f"{len(data)} bytes that are no entry"
+    match entry:
+        case CredentialEntry():
+            return f"credential {entry.digest.hex()[:16]} of {entry.issuer}"
+        case StatusListEntry():
+            return f"status list {entry.uri}"
+        case TrustBundleEntry():
+            return f"trust bundle {entry.seq}"
+        case LandmarkFileEntry():
+            return f"the landmark file of {entry.origin}"
+        case _:
+            return "a trust statement"
 
 
 def _credentials_wait_for_landmark(database: Database, ledger: LedgerClient) -> bool:

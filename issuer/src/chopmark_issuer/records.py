@@ -55,7 +55,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class StoredCredential:
-    """A credential as it was signed; `log_index` once the log has answered."""
+    """A credential as it was signed; `log_index` once the log has taken it, `refused` why it does not."""
 
     id: int
     version_id: int
@@ -64,6 +64,7 @@ class StoredCredential:
     issued_at: int
     withdrawn_at: int | None
     log_index: int | None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def holders(connection: Connection, version_id: int) -> tuple[Holder, ...]:
 def credentials(connection: Connection, version_id: int) -> list[StoredCredential]:
     """The credentials of a version, oldest first."""
     rows = connection.execute(
-        select(CREDENTIAL, OUTBOX.c.log_index)
+        select(CREDENTIAL, OUTBOX.c.log_index, OUTBOX.c.refused)
         .join(OUTBOX, OUTBOX.c.id == CREDENTIAL.c.outbox_id)
         .where(CREDENTIAL.c.version_id == version_id)
         .order_by(CREDENTIAL.c.id)
@@ -152,6 +153,7 @@ def credentials(connection: Connection, version_id: int) -> list[StoredCredentia
             row.issued_at,
             row.withdrawn_at,
             row.log_index,
+            row.refused,
         )
         for row in rows
     ]

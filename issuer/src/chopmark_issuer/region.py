@@ -2,7 +2,7 @@
 
 data/registry.db     the registry
 data/keys/           private keys, encrypted
-data/log/            the region's log; data/log/public/ is what log clients fetch
+data/log/            the region's log, unless it is served; data/log/public/ is what log clients fetch
 data/public/         what verifiers fetch (chopmark.refresh)
 
 with Region.open(settings) as region:
@@ -15,25 +15,22 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from chopmark.bundle_entries import IssuerState
 from chopmark.credential import Credential
 from chopmark.errors import KeyMaterialError, StorageError
 from chopmark.identifiers import REGION as REGION_FORM
+from chopmark.identifiers import host_of
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
-from chopmark.keys import Algorithm
+from chopmark.keys import Algorithm, PublicKey
 from chopmark.licence_type import LocalisedText
 from chopmark.tlog_policy import TlogPolicy
 from chopmark_ledger.client import (
     LocalLedger,
+    RemoteLedger,
     WitnessClient,
     add_log_to_witness,
-    create_ledger,
-    log_vkey,
-    open_ledger,
-    witness_vkeys,
 )
 from sqlalchemy import Connection, insert, select
 
@@ -42,13 +39,22 @@ from chopmark_issuer.catalogue import CatalogueType, add_type, read_type
 from chopmark_issuer.database import Database, open_database
 from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
-from chopmark_issuer.keys import InventoryKey, InventoryUse, KeyFolder
+from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse, KeyFolder
 from chopmark_issuer.models import REGION, WITNESS
 from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
-from chopmark_issuer.policies import log_policy
 from chopmark_issuer.publishing import Published, publish
 from chopmark_issuer.records import StoredCredential
+from chopmark_issuer.region_log import (
+    LogService,
+    RegionLog,
+    create_own,
+    new_client_key,
+    open_own,
+    open_served,
+    plan_own,
+    served_log,
+)
 from chopmark_issuer.registry import Registry
 from chopmark_issuer.root_keys import begin_epoch
 from chopmark_issuer.settings import Settings
@@ -62,18 +68,20 @@ KEY_LIFETIME = 3 * 366 * 86_400
 class RegionPlan:
     """What a region is made from.
 
-    `region` is its ISO 3166-2 code; `witnesses` are the folders of witnesses that others run; `quorum` is how many of
-    their operators must cosign, more than half where it is None; the trust bundle is signed by `root_threshold` of
-    `root_keys` keys.
+    `region` is its ISO 3166-2 code. Its log is either made here, to run in this process: then `witnesses` are the
+    folders of witnesses that others run, and `quorum` is how many of their operators must cosign, more than half where
+    it is None. Or it is the one that `log_service` tells of, whose policy says the same. The trust bundle is signed by
+    `root_threshold` of `root_keys` keys.
     """
 
     region: str
     name: LocalisedText
-    witnesses: tuple[Path, ...]
+    witnesses: tuple[Path, ...] = ()
     host: str | None = None
     quorum: int | None = None
     root_keys: int = 3
     root_threshold: int = 2
+    log_service: LogService | None = None
 
 
 def system_clock() -> int:
@@ -100,7 +108,7 @@ class Region:
         self.registry = Registry(database, self.keys, random=random)
         self._random = random
         self._witnesses = witnesses
-        self._ledger: LocalLedger | None = None
+        self._ledger: LocalLedger | RemoteLedger | None = None
         with database.reading() as connection:
             row = connection.execute(select(REGION)).first()
         if row is None:
@@ -110,10 +118,7 @@ class Region:
         self.region: str = row.region
         self.name = LocalisedText(row.name_zh_hans, row.name_en)
         self.host: str = row.host
-        self.origin: str = row.origin
-        self.log_number: int = row.log_number
-        self.log_vkey: str = row.log_vkey
-        self.policy: str = row.policy
+        self.log = RegionLog.of(row)
 
     @classmethod
     def create(
@@ -124,21 +129,28 @@ class Region:
         clock: Callable[[], int] = system_clock,
         random: Callable[[int], bytes] = os.urandom,
     ) -> Region:
-        """Make a region with its root keys and log, and open it.
+        """Make a region with its root keys, and its log or the key by which a served log knows it, and open it.
 
-        Each witness is told of the log; its operator may do that beforehand (`chopmark witness add-log`).
+        Each witness in a folder is told of the log; its operator may do that beforehand (`chopmark witness add-log`).
+        Of a served log nothing is asked yet; its operator enrols `log_client_key`.
 
         Raises:
             ConflictError: there is a region already.
-            RefusedError: a code that is none, a blank name, or witnesses that make no quorum.
+            RefusedError: a code that is none, a blank name, witnesses that make no quorum, or a served log that cannot
+                be this region's.
+            FormatError, KeyMaterialError: what is told of the served log is malformed.
             StorageError: the folder cannot be written.
         """
         if REGION_FORM.fullmatch(plan.region) is None:
             raise RefusedError(f"{plan.region[:40]!r} is not a code such as CN-GD or US-IL", where="region")
         check_names(plan.name)
         at = clock()
-        host = plan.host or f"{plan.region.lower()}.example"
-        origin = f"{host}/log/{datetime.fromtimestamp(at, UTC).year}"
+        served = None
+        if plan.log_service is not None:
+            if plan.witnesses or plan.quorum is not None:
+                raise RefusedError("the witnesses of a served log stand in its policy", where="witness")
+            served = served_log(plan.log_service, host=plan.host, created=at)
+        host = plan.host or (f"{plan.region.lower()}.example" if served is None else host_of(served.origin))
         _make_folder(settings.data)
         database = open_database(settings.database)
         try:
@@ -148,18 +160,12 @@ class Region:
                     raise ConflictError(
                         "there is a region already", where=str(settings.data), remedy="Choose another folder"
                     )
-                log_key = folder.generate()
-                vkey = log_vkey(origin, log_key)
-                own_keys = [(each, witness) for witness in plan.witnesses for each in witness_vkeys(witness)]
-                policy = log_policy(vkey, [each for each, _ in own_keys], plan.quorum)
-                keys.enrol_key(
-                    connection,
-                    log_key.public_key,
-                    owner=plan.region,
-                    use=InventoryUse.LOG,
-                    not_before=at,
-                    not_after=at + 10 * KEY_LIFETIME,
-                )
+                log = served
+                if log is None:
+                    log = plan_own(connection, folder, plan.region, plan.witnesses, plan.quorum, host=host, at=at)
+                else:
+                    client_key = new_client_key(connection, folder, plan.region, at=at)
+                    open_served(log, client_key, settings, region=plan.region, random=random).close()
                 connection.execute(
                     insert(REGION).values(
                         id=1,
@@ -167,15 +173,15 @@ class Region:
                         name_zh_hans=plan.name.zh_hans,
                         name_en=plan.name.en,
                         host=host,
-                        origin=origin,
-                        log_number=1,
-                        log_vkey=vkey,
-                        policy=policy,
+                        origin=log.origin,
+                        log_number=log.number,
+                        log_vkey=log.vkey,
+                        log_pq_vkey=log.pq_vkey,
+                        log_url=log.url,
+                        policy=log.policy,
                         created_at=at,
                     )
                 )
-                for witness_key, witness in own_keys:
-                    connection.execute(insert(WITNESS).values(vkey=witness_key, folder=str(witness.resolve())))
                 begin_epoch(
                     connection,
                     folder,
@@ -185,9 +191,11 @@ class Region:
                     threshold=plan.root_threshold,
                     at=at,
                 )
-                create_ledger(settings.log, origin=origin, number=1, key=log_key, clock=clock, random=random)
-                for witness in plan.witnesses:
-                    add_log_to_witness(witness, vkey)
+                if served is None:
+                    create_own(log, folder, settings.log, clock=clock, random=random)
+                    for witness in plan.witnesses:
+                        for vkey in log.vkeys:
+                            add_log_to_witness(witness, vkey)
             return cls(settings, database, clock=clock, random=random, witnesses=None)
         except BaseException:
             database.close()
@@ -233,35 +241,43 @@ class Region:
         self.close()
 
     @property
-    def ledger(self) -> LocalLedger:
-        """The region's log, locked for this process from the first use on; witnesses are opened when they cosign.
+    def origin(self) -> str:
+        """The origin of the region's log."""
+        return self.log.origin
+
+    @property
+    def policy(self) -> str:
+        """The tlog-policy of the region's log."""
+        return self.log.policy
+
+    @property
+    def ledger(self) -> LocalLedger | RemoteLedger:
+        """The region's log: a client of it where it is served, else locked for this process from the first use on, with
+        witnesses that are opened when they cosign.
 
         Raises:
             FolderLockedError: another process has it open.
             LedgerError, KeyMaterialError, StorageError: it cannot be opened.
         """
         if self._ledger is None:
-            with self.database.reading() as connection:
-                log_key = keys.key_in_use(connection, owner=self.region, use=InventoryUse.LOG, at=self.clock())
-                rows = connection.execute(select(WITNESS).order_by(WITNESS.c.vkey)).all()
-            witnesses = self._witnesses
-            if witnesses is None:
-                passphrase = self.settings.witness_passphrase or self.settings.passphrase
-                vkeys: dict[str, list[str]] = {}
-                for row in rows:
-                    vkeys.setdefault(row.folder, []).append(row.vkey)
-                witnesses = [
-                    FolderWitness(Path(folder), keys, passphrase, clock=self.clock) for folder, keys in vkeys.items()
-                ]
-            self._ledger = open_ledger(
-                self.settings.log,
-                key=self.keys.signer(log_key.kid),
-                witnesses=witnesses,
-                policy_text=self.policy,
-                clock=self.clock,
-                random=self._random,
-            )
+            key = self.keys.signer(self._log_key().kid)
+            if self.log.url is not None:
+                self._ledger = open_served(self.log, key, self.settings, region=self.region, random=self._random)
+            else:
+                witnesses = self._folder_witnesses() if self._witnesses is None else self._witnesses
+                self._ledger = open_own(
+                    self.log, key, self.keys, self.settings.log, witnesses, clock=self.clock, random=self._random
+                )
         return self._ledger
+
+    @property
+    def log_client_key(self) -> PublicKey | None:
+        """The key by which a served log knows this registry; None where the log runs in this process.
+
+        Raises:
+            NotFoundError: its window has ended.
+        """
+        return None if self.log.url is None else self._log_key().public_key
 
     def actor(self, department: str) -> Actor:
         """An actor for everything that the department is granted now.
@@ -324,7 +340,7 @@ class Region:
             NotFoundError: no such department.
             KeyMaterialError: the passphrase is not that of the region's keys.
         """
-        if use in (InventoryUse.ROOT, InventoryUse.LOG):
+        if use in REGION_USES:
             raise RefusedError(f"a {use.value} key belongs to the region", where="use")
         self._check_passphrase()
         with self.database.writing() as connection:
@@ -384,9 +400,11 @@ class Region:
             tlog_proof: add the tlog-proof beside a landmark proof; files and wallets keep both, a QR code has no room.
 
         Raises:
-            NotFoundError: the log does not hold it yet.
+            NotFoundError: the log does not hold it yet; `RefusedError` where it refuses to.
         """
         if stored.log_index is None:
+            if stored.refused is not None:
+                raise RefusedError(f"the log refuses the licence: {stored.refused}", where=self.origin)
             raise NotFoundError("the licence is not in the log yet", remedy="Publish first: chopmark issuer publish")
         credential = stored.credential
         landmark = self.ledger.landmark_proof(stored.log_index)
@@ -399,13 +417,27 @@ class Region:
     def publish(self) -> Published:
         """Bring the log, and everything that verifiers fetch, to what the registry holds; see `publishing.publish`."""
         policies = (TlogPolicy.parse(self.policy),)
-        own = WatchedLog(self.region, self.log_number, self.origin, self.ledger.public_folder, policies)
+        place = self.log.url or self.settings.log / "public"
+        own = WatchedLog(self.region, self.log.number, self.origin, place, policies)
         return publish(self.database, self.keys, self.ledger, self.settings, own, at=self.clock())
+
+    def _log_key(self) -> InventoryKey:
+        """The key of the log, or the one that the log knows this registry by."""
+        use = InventoryUse.LOG if self.log.url is None else InventoryUse.LOG_CLIENT
+        with self.database.reading() as connection:
+            return keys.key_in_use(connection, owner=self.region, use=use, at=self.clock())
+
+    def _folder_witnesses(self) -> list[FolderWitness]:
+        passphrase = self.settings.witness_passphrase or self.settings.passphrase
+        vkeys: dict[str, list[str]] = {}
+        with self.database.reading() as connection:
+            for row in connection.execute(select(WITNESS).order_by(WITNESS.c.vkey)):
+                vkeys.setdefault(row.folder, []).append(row.vkey)
+        return [FolderWitness(Path(folder), known, passphrase, clock=self.clock) for folder, known in vkeys.items()]
 
     def _check_passphrase(self) -> None:
         """Open the log's key, so that no new key is ever encrypted under a mistyped passphrase."""
-        with self.database.reading() as connection:
-            log_key = keys.key_in_use(connection, owner=self.region, use=InventoryUse.LOG, at=self.clock())
+        log_key = self._log_key()
         try:
             self.keys.signer(log_key.kid)
         except KeyMaterialError as error:

@@ -16,12 +16,14 @@ class Settings:
     """`data` is the registry's folder; `passphrase` opens its private keys; `cost` is what a new key file costs.
 
     `witness_passphrase` opens the witnesses that run in folders of this machine, where it is another one.
+    `log_patience` is how many seconds to wait for a served log to answer, and to publish.
     """
 
     data: Path
     passphrase: bytes = field(repr=False)
     cost: ScryptCost = DEFAULT_COST
     witness_passphrase: bytes | None = field(default=None, repr=False)
+    log_patience: float = 60.0
 
     @property
     def database(self) -> Path:
@@ -35,7 +37,7 @@ class Settings:
 
     @property
     def log(self) -> Path:
-        """The region's log."""
+        """The region's log, where it runs in the registry's own process."""
         return self.data / "log"
 
     @property

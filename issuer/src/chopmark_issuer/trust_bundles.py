@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from chopmark.bundle_contents import BundleContents
-from chopmark.bundle_entries import Log, Peer, StatusSigner, StatusSource
+from chopmark.bundle_entries import Peer, StatusSigner, StatusSource
 from chopmark.entries import TrustBundleEntry, TrustStatementEntry
 from chopmark.issuer_key import Key, KeyUse
 from chopmark.licence_type import FreshnessClass, LocalisedText
@@ -26,6 +26,7 @@ from chopmark_issuer.catalogue import all_types
 from chopmark_issuer.departments import all_departments, grants
 from chopmark_issuer.keys import InventoryKey, InventoryUse, inventory
 from chopmark_issuer.models import BUNDLE, PEER, REGION, STATEMENT, STATUS_LIST
+from chopmark_issuer.region_log import RegionLog, bundle_log
 from chopmark_issuer.statements import statement_texts, text_limit
 from chopmark_issuer.status_lists import FRESHNESS
 
@@ -96,9 +97,7 @@ def _contents(connection: Connection, *, sequence: int, epoch: int, at: int) -> 
         refresh_after=at + REFRESH,
         expires=at + LIFETIME,
         epoch=epoch,
-        logs=(
-            Log(region.log_number, region.origin, 1, (region.log_vkey,), region.created_at, None, None, region.policy),
-        ),
+        logs=(bundle_log(RegionLog.of(region), created=region.created_at),),
         peers=tuple(peers(connection)),
         issuers=tuple(all_departments(connection)),
         keys=tuple(

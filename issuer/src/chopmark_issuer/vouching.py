@@ -7,6 +7,9 @@ the log's folder holds by now.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +19,8 @@ from chopmark.entries import LandmarkFileEntry
 from chopmark.errors import ChopmarkError
 from chopmark.landmark import HEADER_SIZE, RECORD_SIZE
 from chopmark.limits import LIMITS
-from chopmark_ledger.client import VouchedLandmarks, recompute_landmarks
+from chopmark_ledger.client import HttpSource, VouchedLandmarks, recompute_fetched_landmarks, recompute_landmarks
+from chopmark_ledger.errors import LogUnreachableError
 from sqlalchemy import Connection, insert, select, update
 
 from chopmark_issuer import outbox
@@ -24,6 +28,12 @@ from chopmark_issuer.database import Database
 from chopmark_issuer.errors import DatabaseError
 from chopmark_issuer.models import LANDMARK_VOUCHING
 from chopmark_issuer.peers import WatchedLog
+
+_LANDMARKS = "landmarks"
+_ATTEMPTS = 3
+"""How often a file of a served log is asked for before the log counts as away."""
+_MAX_SECONDS = 120
+"""Seconds in which the files of one served log must be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +84,9 @@ def vouched_file(connection: Connection, folder: Path, origin: str) -> bytes | N
 def _vouch_for(database: Database, folder: Path, log: WatchedLog) -> bool:
     with database.reading() as connection:
         known = _known(connection, folder, log.origin)
-    if known is None and not (log.folder / "landmarks").is_file():
+    found = _recomputed(log, known)
+    if found is None:
         return False
-    found = recompute_landmarks(log.folder, origin=log.origin, policies=log.policies, vouched=known)
     if known is not None and found.records == known.records:
         # What the log shows now bounds the times of its next records from below, though there are none yet.
         with database.writing() as connection:
@@ -105,6 +115,37 @@ def _vouch_for(database: Database, folder: Path, log: WatchedLog) -> bool:
                 update(LANDMARK_VOUCHING).where(LANDMARK_VOUCHING.c.origin == log.origin).values(**values)
             )
     return True
+
+
+def _recomputed(log: WatchedLog, known: VouchedLandmarks | None) -> VouchedLandmarks | None:
+    """The landmark file of a log, recomputed; None where it has none yet."""
+    if isinstance(log.place, Path):
+        if known is None and not (log.place / _LANDMARKS).is_file():
+            return None
+        return recompute_landmarks(log.place, origin=log.origin, policies=log.policies, vouched=known)
+    with closing(HttpSource(log.place, attempts=_ATTEMPTS)) as source:
+        fetch = _bounded(source.read, log.place)
+        if known is None and fetch(_LANDMARKS) is None:
+            return None
+        return recompute_fetched_landmarks(
+            fetch, where=log.place, origin=log.origin, policies=log.policies, vouched=known
+        )
+
+
+def _bounded(fetch: Callable[[str], bytes | None], url: str) -> Callable[[str], bytes | None]:
+    """Fetch until time is up: whoever stalls us delays the publication of this region no longer."""
+    end = time.monotonic() + _MAX_SECONDS
+
+    def bounded(path: str) -> bytes | None:
+        if time.monotonic() > end:
+            raise LogUnreachableError(
+                f"its files were not there after {_MAX_SECONDS} seconds",
+                where=url,
+                remedy="It is tried again next time",
+            )
+        return fetch(path)
+
+    return bounded
 
 
 def _known(connection: Connection, folder: Path, origin: str) -> VouchedLandmarks | None:

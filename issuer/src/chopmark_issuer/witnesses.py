@@ -34,11 +34,6 @@ class FolderWitness:
         """The keys that its cosignatures verify with, of which the policy counts any."""
         return self._vkeys
 
-    @property
-    def vkey(self) -> str:
-        """The first of its keys."""
-        return self._vkeys[0]
-
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Ask it to cosign.
 
