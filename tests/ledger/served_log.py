@@ -130,15 +130,23 @@ class ServedLog:
     def stderr(self) -> Path:
         return self.folder / f"stderr-{self.starts}"
 
+    @property
+    def options(self) -> list[str]:
+        """What `chopmark log serve` is told."""
+        return [
+            *("--data", str(self.data)),
+            *("--policy", str(self.folder / "policy")),
+            *("--passphrase-file", str(self.folder / "passphrase")),
+            *("--port", "0"),
+        ]
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start the service; `url` waits until it answers."""
         self.starts += 1
         command = [sys.executable, "-c", "from chopmark.cli import main; main()", "log", "serve"]
-        options = ["--data", str(self.data), "--policy", str(self.folder / "policy"), "--port", "0"]
-        secret = ["--passphrase-file", str(self.folder / "passphrase")]
         with self.stderr.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *options, *secret, *arguments],
+                [*command, *self.options, *arguments],
                 env={**os.environ, **environment},
                 stderr=log,
                 stdout=log,

@@ -92,7 +92,8 @@ class LogService:
         log = self.running.log
 
         def prove() -> list[bytes | None]:
-            return [None if index is None else prover.tlog_proof(log, index) for index in answer.indexes]
+            made = iter(prover.tlog_proofs(log, [index for index in answer.indexes if index is not None]))
+            return [None if index is None else next(made) for index in answer.indexes]
 
         return await asyncio.get_running_loop().run_in_executor(None, prove)
 
@@ -120,8 +121,7 @@ class LogService:
         if not await self.published(log.size):
             log.check_running()
             raise NotPublishedError("the newest entries are not published yet")
-        now = log.clock()
-        return await asyncio.get_running_loop().run_in_executor(None, lambda: self.running.landmarks.end_now(now=now))
+        return await asyncio.get_running_loop().run_in_executor(None, self.running.end_landmark_interval)
 
     def not_ready(self) -> list[str]:
         """Why the service can take no entries now; empty if it can."""

@@ -11,6 +11,7 @@ from typing import Any
 from chopmark import strict
 from chopmark.errors import FormatError
 from chopmark.landmark import LandmarkRecord
+from chopmark.note import NoteVerifier
 
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import Log
@@ -42,7 +43,7 @@ def local_status(folder: Path) -> LogState:
         lines = [
             f"origin {identity.origin}",
             f"number {identity.number}",
-            *(f"vkey {vkey}" for vkey in (identity.vkey, identity.pq_vkey) if vkey is not None),
+            *(_key(vkey) for vkey in (identity.vkey, identity.pq_vkey) if vkey is not None),
             f"committed {log.size}",
             "published nothing yet"
             if published is None
@@ -65,7 +66,7 @@ def remote_status(url: str) -> LogState:
     if not isinstance(found, dict) or not {"origin", "committed", "published", "problem", "witnesses"} <= found.keys():
         raise FormatError("not the status of a log", where=url)
     problem = found["problem"]
-    lines = [f"origin {found['origin']}", *(f"vkey {vkey}" for vkey in _list(found, "vkeys"))]
+    lines = [f"origin {found['origin']}", *(_key(vkey) for vkey in _list(found, "vkeys") if isinstance(vkey, str))]
     lines.append(f"committed {found['committed']}")
     lines.append(f"published {found['published']}{_at(found.get('published_at'), ' at ')}")
     lines.append(f"landmarks up to {found.get('landmark_end')}")
@@ -92,6 +93,12 @@ def end_landmark_interval(folder: Path) -> tuple[tuple[LandmarkRecord, ...], int
         landmarks = Landmarks(log)
         records = landmarks.end_now(now=system_clock())
         return records, log.size - landmarks.file.end
+
+
+def _key(vkey: str) -> str:
+    """A key by its name, id and algorithm: whole, an ML-DSA-44 one fills a screen."""
+    key = NoteVerifier.from_vkey(vkey)
+    return f"signs with {key.name}+{key.key_id.hex()}, {key.public_key.algorithm.text}"
 
 
 def _list(found: dict[str, Any], name: str) -> list[Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
+from chopmark.errors import ChopmarkError, FormatError, LimitError, QuorumError, StorageError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -125,7 +125,7 @@ def answer_error(error: ChopmarkError) -> Response:
             return problem_response(TOO_SLOW, str(error))
         case UnsupportedBodyError():
             return problem_response(UNSUPPORTED, str(error))
-        case NotPublishedError():
+        case NotPublishedError() | QuorumError():
             return problem_response(NOT_PUBLISHED, headers={"Retry-After": str(_SECONDS_UNTIL_PUBLISHED)})
         case LogStoppedError():
             return problem_response(STOPPED)

@@ -24,11 +24,11 @@ from types import TracebackType
 from typing import Any
 
 from chopmark import merkle, strict
-from chopmark.errors import ChopmarkError, FormatError, ProofError, SignatureError, TrustError
+from chopmark.errors import ChopmarkError, FormatError, ProofError
 from chopmark.keys import Signer
 from chopmark.landmark import LandmarkFile, LandmarkProof, LandmarkRecord
 from chopmark.limits import LIMITS
-from chopmark.note import Note, NoteVerifier
+from chopmark.note import NoteVerifier
 from chopmark.tiles import TileReader
 from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
 from chopmark.tlog_proof import TlogProof
@@ -38,6 +38,7 @@ from chopmark_ledger.entry_requests import encode_request, parse_answer
 from chopmark_ledger.errors import ForkError, NotPublishedError, RestoredBackupError
 from chopmark_ledger.http_source import HttpSource
 from chopmark_ledger.log_connection import MAX_ANSWER, LogConnection
+from chopmark_ledger.prover import compact_checkpoint
 from chopmark_ledger.tile_source import CHECKPOINT, LANDMARKS, fetching
 
 _LOOK_EVERY = 0.1
@@ -151,7 +152,8 @@ class RemoteLedger:
         return self._note
 
     def tlog_proof(self, index: int) -> bytes:
-        """The tlog-proof of a published entry, made from the tiles, with the Ed25519 lines of the checkpoint.
+        """The tlog-proof of a published entry, made from the tiles, without the post-quantum lines of the
+        checkpoint that others stand beside.
 
         Raises:
             NotPublishedError: the entry is not in the published tree.
@@ -167,7 +169,7 @@ class RemoteLedger:
         size = witnessed.checkpoint.size
         path = merkle.inclusion_proof(index=index, size=size, read=read)
         (leaf,) = read([(0, index)])
-        proof = TlogProof(index, tuple(path), _small(note, self._policy), None)
+        proof = TlogProof(index, tuple(path), compact_checkpoint(note), None)
         proof.verify(leaf, self._policy)
         return proof.encode()
 
@@ -331,22 +333,6 @@ def end_remote_landmark_interval(connection: LogConnection) -> tuple[LandmarkRec
     if not isinstance(listed, list):
         raise FormatError("not a list of records", where=connection.url)
     return tuple(_record(value, connection.url) for value in listed)
-
-
-def _small(note: bytes, policy: TlogPolicy) -> bytes:
-    """The checkpoint with the Ed25519 lines of the policy alone where they satisfy it: a credential has little room."""
-    keys = [log.verifier for log in policy.logs] + [each.verifier.note_verifier for each in policy.witnesses]
-    ed25519 = {(key.name, key.key_id) for key in keys if key.public_key.algorithm.text == "Ed25519"}
-    parsed = Note.parse(note)
-    lines = tuple(line for line in parsed.signatures if (line.name, line.key_id) in ed25519)
-    if not lines or len(lines) == len(parsed.signatures):
-        return note
-    small = Note(parsed.text, lines).encode()
-    try:
-        policy.check(small)
-    except (TrustError, SignatureError):
-        return note
-    return small
 
 
 def _record(value: object, where: str) -> LandmarkRecord:

@@ -18,6 +18,7 @@ from chopmark.cli.passphrase import read_passphrase
 from chopmark.durable_file import read_file
 from chopmark.errors import FormatError, StorageError
 from chopmark.key_file import LocalSigner
+from chopmark.landmark import LandmarkRecord
 from chopmark.tlog_policy import POLICY_SIZE, TlogPolicy
 
 from chopmark_ledger.cosigning import WitnessClient
@@ -46,6 +47,7 @@ class RunningLog:
 
     log: Log
     sequencer: Sequencer
+    publisher: Publisher
     landmarks: Landmarks
     loop: PublicationLoop
     policy: TlogPolicy
@@ -56,6 +58,16 @@ class RunningLog:
             stack.callback(self.log.close)
             stack.callback(self.loop.close)  # and the publisher with it
             stack.callback(self.sequencer.close)
+
+    def end_landmark_interval(self) -> tuple[LandmarkRecord, ...]:
+        """End the present landmark interval under the published checkpoint; answers the records that were added.
+
+        Raises:
+            QuorumError: too few witnesses say what they hold, so the database may be an old one.
+            NotPublishedError, LogStoppedError, StorageError: as `Landmarks.end_now`.
+        """
+        self.publisher.sound_out()
+        return self.landmarks.end_now(now=self.log.clock())
 
 
 def run_log(
@@ -73,7 +85,7 @@ def run_log(
         landmarks = Landmarks(log)
         loop = PublicationLoop(log, publisher, landmarks, interval=publication_interval)
         stack.callback(loop.close)
-        running = RunningLog(log, Sequencer(log, on_commit=loop.wake), landmarks, loop, policy)
+        running = RunningLog(log, Sequencer(log, on_commit=loop.wake), publisher, landmarks, loop, policy)
         stack.pop_all()
         return running
 
