@@ -33,7 +33,7 @@ from chopmark_ledger.client import (
     init_witness,
     log_vkey,
     open_witness,
-    witness_vkey,
+    witness_vkeys,
 )
 from chopmark_ledger.log import Log
 
@@ -114,7 +114,7 @@ class World:
         """Two of the three witnesses, each an operator of its own."""
         lines = [f"log {self.vkey}"]
         for number, name in enumerate(WITNESSES):
-            lines.append(f"witness w{number} {witness_vkey(self.folder / name.split('.')[0])}")
+            lines.append(f"witness w{number} {witness_vkeys(self.folder / name.split('.')[0])[0]}")
             lines.append(f"group R{number} any w{number}")
         return "\n".join([*lines, "group peers 2 R0 R1 R2", "quorum peers", ""])
 

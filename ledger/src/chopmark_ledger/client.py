@@ -62,7 +62,6 @@ __all__ = [
     "recompute_fetched_landmarks",
     "recompute_landmarks",
     "to_jwk",
-    "witness_vkey",
     "witness_vkeys",
 ]
 
@@ -151,11 +150,6 @@ class LocalWitness:
     def vkeys(self) -> tuple[str, ...]:
         """The keys it cosigns with, the Ed25519 key first."""
         return self._witness.vkeys
-
-    @property
-    def vkey(self) -> str:
-        """The Ed25519 key it cosigns with."""
-        return self._witness.vkeys[0]
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Send an `add-checkpoint` request."""
@@ -327,11 +321,6 @@ def add_log_to_witness(folder: Path, vkey: str) -> None:
 def witness_vkeys(folder: Path) -> tuple[str, ...]:
     """The vkeys of the witness in `folder`, the Ed25519 key first; no passphrase is needed."""
     return witness_folder.witness_vkeys(folder)
-
-
-def witness_vkey(folder: Path) -> str:
-    """The Ed25519 vkey of the witness in `folder`; no passphrase is needed."""
-    return witness_folder.witness_vkeys(folder)[0]
 
 
 def open_witness(folder: Path, passphrase: bytes, *, clock: Clock = system_clock) -> LocalWitness:
