@@ -257,13 +257,19 @@ def test_signatures_of_unknown_keys_are_ignored(witness: Witness, log: FakeLog, 
 
 
 def test_an_unknown_origin_is_refused_before_anything_of_the_request_is_read(witness: Witness, log: FakeLog) -> None:
-    assert witness.refuse_unread(b"rubbish\n\nno.such.example/log\nrubbish") == witness.add_checkpoint(
-        b"rubbish\n\nno.such.example/log\nrubbish", NOW
-    )
+    rubbish = b"rubbish\n\nno.such.example/log\nrubbish\n\nrubbish"
+    assert witness.refuse_unread(rubbish) == witness.add_checkpoint(rubbish, NOW)
+    assert witness.add_checkpoint(rubbish, NOW).status == 404
     assert witness.refuse_unread(log.request(0, 7)) is None
     assert witness.refuse_unread(b" " * (MAX_REQUEST_SIZE + 1)) == WitnessAnswer(
         413, b"a request of more than 256 KiB\n", TEXT
     )
+
+
+def test_a_request_without_its_first_empty_line_is_malformed_and_not_of_an_unknown_origin(
+    witness: Witness, log: FakeLog
+) -> None:
+    assert witness.add_checkpoint(log.request(0, 7).replace(b"\n\n", b"\n", 1), NOW).status == 400
 
 
 @given(body=st.binary(max_size=200))

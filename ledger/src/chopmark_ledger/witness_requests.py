@@ -67,10 +67,11 @@ class SubtreeRequest:
 
 
 def peek_origin(body: bytes) -> str | None:
-    """The line where the origin stands in a request, before anything else of it is read; None where none is."""
-    _, separator, rest = body.partition(b"\n\n")
+    """The line where the origin stands in a request, before anything else of it is read; None where none is, as where
+    the empty line above the checkpoint is missing: what is below the next one is signatures."""
+    _, _, rest = body.partition(b"\n\n")
     line, newline, _ = rest[:_MAX_ORIGIN].partition(b"\n")
-    if not separator or not newline or not line:
+    if not newline or not line or b"\n\n" not in rest:
         return None
     return line.decode("utf-8", "surrogateescape")
 
