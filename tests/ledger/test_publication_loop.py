@@ -353,6 +353,23 @@ def test_a_process_ends_no_landmark_before_the_witnesses_were_heard(running: Run
         opened.close()
 
 
+@pytest.mark.usefixtures("_impatient")
+def test_no_landmark_is_ended_before_the_witnesses_have_been_heard(running: Running) -> None:
+    """A database from a backup would end the interval anew, otherwise than it was published."""
+    loop = running.start()
+    assert loop.wait_for(running.commit(10), LONG)
+    running._loops.pop().close()
+    running.world.clock.now += 15 * 60
+    for witness in running.witnesses:
+        witness.is_off = True
+    loop = running.start()
+    until(lambda: loop.status().failures >= 3)
+    assert loop.status().landmark_end == 0
+    for witness in running.witnesses:
+        witness.is_off = False
+    until(lambda: loop.status().landmark_end == 11)
+
+
 def test_landmarks_at_a_multiple_of_1024_are_there_when_the_publication_is_told(running: Running) -> None:
     loop = running.start()
     size = running.commit(2100)

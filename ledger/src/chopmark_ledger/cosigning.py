@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, InvalidStateError, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -141,7 +142,7 @@ class Cosigners:
 
     def close(self) -> None:
         """End the round that is under way, and let later ones wait for nothing; doing so twice is harmless."""
-        if not self._closed.done():
+        with suppress(InvalidStateError):
             self._closed.set_exception(QuorumError("the publisher is closing", where="witnesses"))
 
     def reports(self) -> tuple[WitnessReport, ...]:
