@@ -33,6 +33,7 @@ from specs.vectors.status_vectors import status_vectors
 from specs.vectors.store_vectors import store_vectors
 from specs.vectors.vector_file import VectorFile
 from specs.vectors.verdict_vectors import verdict_vectors
+from specs.vectors.witness_subtree_vectors import witness_subtree_vectors
 from specs.vectors.witness_vectors import witness_vectors
 
 FOLDER = Path(__file__).parent
@@ -61,6 +62,7 @@ STATELESS = (
     record_vectors,
     key_file_vectors,
     witness_vectors,
+    witness_subtree_vectors,
 )
 
 

@@ -10,15 +10,17 @@ from chopmark.checkpoint import Checkpoint
 from chopmark.cosignature import Cosigner
 from chopmark.keys import Ed25519Signer
 from chopmark.merkle import EMPTY_ROOT, consistency_proof, root
-from chopmark.note import NoteSigner, sign_note
+from chopmark.note import Note, NoteSigner, sign_note
 
 from specs.vectors.merkle_vectors import sample_log
+from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from specs.vectors.sample_log import SampleLog
 from specs.vectors.sample_world import NOW
 from specs.vectors.vector_file import Vector, VectorFile
 
 NAME = "cn-sh.example/witness"
 PRIVATE = bytes(range(32))
+PRIVATE_ML_DSA_44 = bytes(range(32, 64))
 
 
 class _Requests:
@@ -139,9 +141,41 @@ def witness_vectors() -> VectorFile:
         add(name, description, refused, {"status": status}, before=held)
     not_empty = Checkpoint(log.origin, 1, root(1, log.read)).body().replace("\n1\n", "\n0\n")
     note = sign_note(not_empty, [log.signer]).encode().decode()
+    _with_two_keys(requests)
     add("empty-other-root", "size 0 with another root than the empty one", f"old 0\n\n{note}", {"status": 422})
     add("first-with-proof", "a proof from the empty tree", request(0, eight, proof=proof), {"status": 422})
     return file
+
+
+def _with_two_keys(requests: _Requests) -> None:
+    """A witness that has an ML-DSA-44 key too, and a log that signs with one, alone or beside the other."""
+    checkpoint = requests.checkpoint(8)
+    log_signer = Cosigner(requests.log.origin, DeterministicMlDsa44Signer(b"\x53" * 32))
+    body, ed, pq = checkpoint.body(), requests.log.signer.sign(checkpoint.body()), log_signer.cosign(checkpoint, NOW)
+    other = log_signer.cosign(requests.checkpoint(13), NOW)
+    lines = [
+        requests.witness.cosign(checkpoint, NOW).encode(),
+        Cosigner(NAME, DeterministicMlDsa44Signer(PRIVATE_ML_DSA_44)).cosign(checkpoint, NOW).encode(),
+    ]
+    cosigned = {"status": 200, "body": "".join(f"{line}\n" for line in lines)}
+    vkeys = [requests.log.signer.vkey, log_signer.vkey]
+    for name, description, signatures, logs, answer in (
+        ("two-keys", "a witness with both keys answers both lines", (ed,), vkeys[:1], cosigned),
+        ("log-ml-dsa-44", "a log that is known by its ML-DSA-44 key alone", (pq,), vkeys[1:], cosigned),
+        ("log-two-keys", "a log that signs with both of its keys", (ed, pq), vkeys, cosigned),
+        ("log-one-of-two-keys", "a log that signs with one of its keys", (ed,), vkeys, cosigned),
+        ("log-two-keys-one-bad", "a bad signature by one of a log's keys", (ed, other), vkeys, {"status": 403}),
+    ):
+        given = {
+            "name": NAME,
+            "private": PRIVATE.hex(),
+            "private_ml_dsa_44": PRIVATE_ML_DSA_44.hex(),
+            "logs": logs,
+            "before": [],
+            "request": f"old 0\n\n{Note(body, signatures).encode().decode()}",
+            "at": NOW,
+        }
+        requests.file.vectors.append(Vector(f"witness-{name}", description, "add_checkpoint", given, answer))
 
 
 def _damaged(request: str) -> str:
