@@ -6,6 +6,7 @@ To drop a database takes the server half a second, so one that was given back is
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,11 @@ def running_server() -> Iterator[PostgresqlServer]:
             uri: str = server.get_uri()
             yield PostgresqlServer(uri)
         finally:
+            # an orderly end would first bring everything to a disk from which it is then removed
+            process = server.get_postmaster_info().process
+            assert process is not None
+            process.send_signal(signal.SIGQUIT)
+            process.wait(60)
             server.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
