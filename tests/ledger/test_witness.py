@@ -145,6 +145,8 @@ def test_a_request_of_the_largest_size_is_read_and_no_larger_one(witness: Witnes
         lambda body: body.replace(b"\n7\n", b"\n07\n"),
         lambda body: body.replace(b"\n7\n", b"\n-7\n"),
         lambda body: body.partition(b"\n\n")[0] + b"\n",
+        lambda body: body.replace(b"\n\n", b"\n", 1),
+        lambda body: body[: body.rindex(b"\n\n") + 1],
         lambda body: body[:-1],
         lambda body: b"",
     ],
@@ -257,7 +259,7 @@ def test_signatures_of_unknown_keys_are_ignored(witness: Witness, log: FakeLog, 
 
 
 def test_an_unknown_origin_is_refused_before_anything_of_the_request_is_read(witness: Witness, log: FakeLog) -> None:
-    rubbish = b"rubbish\n\nno.such.example/log\nrubbish\n\nrubbish"
+    rubbish = b"rubbish\n\nno.such.example/log\nrubbish\n\nrubbish\n"
     assert witness.refuse_unread(rubbish) == witness.add_checkpoint(rubbish, NOW)
     assert witness.add_checkpoint(rubbish, NOW).status == 404
     assert witness.refuse_unread(log.request(0, 7)) is None

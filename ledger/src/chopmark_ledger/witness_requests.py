@@ -30,6 +30,8 @@ from chopmark.note import Note
 
 MAX_REQUEST_SIZE = 256 * 1024
 """Bytes: 63 proof lines, and a checkpoint with a few dozen post-quantum signatures."""
+_HASH_LINE = 44
+"""Characters of a hash in base64."""
 _MAX_ORIGIN = 4096
 """Bytes of a first line that are looked at to tell the origin: no log that a witness knows has a longer one."""
 
@@ -67,11 +69,14 @@ class SubtreeRequest:
 
 
 def peek_origin(body: bytes) -> str | None:
-    """The line where the origin stands in a request, before anything else of it is read; None where none is, as where
-    the empty line above the checkpoint is missing: what is below the next one is signatures."""
-    _, _, rest = body.partition(b"\n\n")
+    """The line where the origin stands in a request, before anything else of it is read.
+
+    None where the request has not even the outlines of one: then reading it will say what is wrong.
+    """
+    head, separator, rest = body.partition(b"\n\n")
     line, newline, _ = rest[:_MAX_ORIGIN].partition(b"\n")
-    if not newline or not line or b"\n\n" not in rest:
+    has_outlines = separator and newline and b"\n\n" in rest and rest.endswith(b"\n")
+    if not has_outlines or not line or any(len(each) != _HASH_LINE for each in head.split(b"\n")[1:]):
         return None
     return line.decode("utf-8", "surrogateescape")
 
