@@ -12,7 +12,7 @@ from chopmark_issuer.holders import Holder
 from chopmark_issuer.keys import InventoryUse
 from chopmark_issuer.region import Region
 from chopmark_issuer.requests import IssuedVersion, IssueRequest
-from chopmark_ledger.client import Client
+from chopmark_ledger.client import Client, RemoteLedger
 
 from examples.demo.regions import CONSTRUCTOR, FOOD, GUANGDONG, TRANSPORT
 
@@ -92,11 +92,11 @@ def sign_beside_registry(signer: Signer, like: Credential, **changes: object) ->
     return issue_credential(signer, replace(like.claims, credential_id=None, **changes))  # type: ignore[arg-type]
 
 
-def log_beside_registry(region: Region, credential: Credential, number: int) -> Credential:
+def log_beside_registry(region: Region, stolen: RemoteLedger, credential: Credential, number: int) -> Credential:
     """Put a credential into the log as a thief with a department's access would; the answer carries its path."""
-    client = Client("intruder", frozenset({credential.claims.issuer}))
+    client = Client(credential.claims.issuer, frozenset({credential.claims.issuer}))
     entry = CredentialEntry(credential.claims.issuer, credential.digest).encode()
-    index = region.ledger.submit(client, number, [entry])[0]
+    index = stolen.submit(client, number, [entry])[0]
     region.ledger.landmark_now()
     proof = region.ledger.landmark_proof(index)
     assert proof is not None  # noqa: S101 - the landmark was just made

@@ -1,16 +1,28 @@
-"""Two regions with their departments, licence types, logs and witnesses: each witnesses the other and is its peer."""
+"""Two regions with their departments and licence types, and the services of their logs and witnesses.
+
+Each log is witnessed by the other region's witness, and each region is the other's peer.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from chopmark.keys import Ed25519Signer, Signer
 from chopmark.licence_type import LocalisedText
+from chopmark_issuer.policies import log_policy
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.settings import Settings
-from chopmark_ledger.client import init_witness
+from chopmark_ledger.client import RemoteLedger, add_log_to_witness, init_witness
+from chopmark_ledger.log_clients import add_client, make_client
+from chopmark_ledger.log_setup import init_log
+
+from examples.demo.processes import HOST, Service, free_ports
 
 TYPES = Path(__file__).parents[1] / "types"
 TYPE_FILES = ("food-business", "road-transport-practitioner", "constructor-registration")
@@ -58,27 +70,68 @@ def passphrase(folder: Path) -> bytes:
     return path.read_bytes().strip()
 
 
-def make_regions(folder: Path, clock: Callable[[], int]) -> tuple[Region, Region]:
-    """Make and publish both regions, each a peer of the other; Guangdong first."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is in one place: a region's registry, the service of its log, and the witness that it runs for the other."""
+
+    region: Region
+    log: Service
+    witness: Service
+    witness_vkeys: tuple[str, ...]
+
+    @property
+    def log_folder(self) -> Path:
+        """The data folder of the log."""
+        return self.region.settings.log
+
+    def system_of(self, department: str, key: Signer) -> RemoteLedger:
+        """The log, as a department's own system writes to it, with the key that it was enrolled by."""
+        log = self.region.log
+        return RemoteLedger(
+            self.log.url, name=department, key=key, policy_text=log.policy, vkey=log.vkey, number=log.number
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a place is made of before its registry is: keys of log and witness, and where both will answer."""
+
+    plan: Plan
+    log: Service
+    log_vkeys: tuple[str, ...]
+    witness: Service
+    witness_vkeys: tuple[str, ...]
+
+
+def make_services(folder: Path) -> tuple[_Made, _Made]:
+    """Make a log and a witness for each region, each log witnessed by the other region's witness; nothing runs yet."""
     secret = passphrase(folder)
-    witnesses = {}
-    for plan in (GUANGDONG, SHANGHAI):
-        witnesses[plan.code] = folder / f"witness-of-{plan.code}"
-        init_witness(witnesses[plan.code], name=f"{plan.code.lower()}.example/witness", passphrase=secret)
-    guangdong = _make_region(folder, GUANGDONG, witnesses["CN-SH"], secret, clock)
-    shanghai = _make_region(folder, SHANGHAI, witnesses["CN-GD"], secret, clock)
-    for region in (guangdong, shanghai):
-        region.publish()
-    guangdong.add_peer(shanghai.settings.data)
-    shanghai.add_peer(guangdong.settings.data)
-    for region in (guangdong, shanghai):
-        region.publish()
-    return guangdong, shanghai
+    (folder / "services").mkdir()
+    ports = iter(free_ports(4))
+    made = tuple(_make_services(folder, plan, secret, (next(ports), next(ports))) for plan in (GUANGDONG, SHANGHAI))
+    for one, other in (made, made[::-1]):
+        urls = dict.fromkeys(other.witness_vkeys, other.witness.url)
+        policy = log_policy(one.log_vkeys, other.witness_vkeys, None, log_url=one.log.url, witness_urls=urls)
+        _policy_file(folder, one.plan).write_text(policy, encoding="utf-8")
+        for vkey in one.log_vkeys:
+            add_log_to_witness(_witness_folder(folder, other.plan), vkey)
+        (folder / f"{one.plan.code}.log.vkey").write_text(one.log_vkeys[0] + "\n", encoding="utf-8")
+    return made[0], made[1]
 
 
-def _make_region(folder: Path, plan: Plan, witness: Path, secret: bytes, clock: Callable[[], int]) -> Region:
-    settings = Settings(folder / plan.code, secret)
-    region = Region.create(settings, RegionPlan(plan.code, plan.name, (witness,)), clock=clock)
+def make_place(folder: Path, made: _Made, clock: Callable[[], int]) -> Place:
+    """Make the registry of a region, with departments and licence types, and let it write to the region's log."""
+    plan = made.plan
+    policy = _policy_file(folder, plan).read_text(encoding="utf-8")
+    service = LogService(made.log.url, made.log_vkeys, policy)
+    region = Region.create(
+        Settings(folder / plan.code, passphrase(folder)),
+        RegionPlan(plan.code, plan.name, log_service=service),
+        clock=clock,
+    )
+    key = region.log_client_key
+    assert key is not None  # noqa: S101 - the log is served
+    add_client(region.settings.log, make_client(client_name(plan.code), [key], (), plan.code))
     region.add_department(plan.food, plan.food_name)
     region.add_department(plan.transport, plan.transport_name)
     for name in TYPE_FILES:
@@ -87,5 +140,58 @@ def _make_region(folder: Path, plan: Plan, witness: Path, secret: bytes, clock: 
     region.grant(plan.food, f"{plan.code}/{FOOD}")
     region.grant(plan.transport, f"{plan.code}/{TRANSPORT}")
     region.grant(plan.transport, f"{plan.code}/{CONSTRUCTOR}")
-    (folder / f"{plan.code}.log.vkey").write_text(region.log_vkey + "\n", encoding="utf-8")
-    return region
+    return Place(region, made.log, made.witness, made.witness_vkeys)
+
+
+def make_peers(one: Region, other: Region) -> None:
+    """Publish both regions, and make each a peer of the other."""
+    for region in (one, other):
+        region.publish()
+    one.add_peer(other.settings.data)
+    other.add_peer(one.settings.data)
+    for region in (one, other):
+        region.publish()
+
+
+def enrol_system(place: Place, department: str) -> Signer:
+    """Let a department's own system write to the log too, for that department alone; answers its key."""
+    key = Ed25519Signer.generate()
+    add_client(place.log_folder, make_client(department, [key.public_key], [department], None))
+    return key
+
+
+def _make_services(folder: Path, plan: Plan, secret: bytes, ports: tuple[int, int]) -> _Made:
+    host = f"{plan.code.lower()}.example"
+    log_folder, witness_folder = Settings(folder / plan.code, b"").log, _witness_folder(folder, plan)
+    origin = f"{host}/log/{date.today().year}"  # noqa: DTZ011 - the year on the wall
+    log = init_log(log_folder, origin=origin, number=1, passphrase=secret)
+    witness_vkeys = init_witness(witness_folder, name=f"{host}/witness", passphrase=secret)
+    policy = ("--policy", str(_policy_file(folder, plan)))
+    return _Made(
+        plan,
+        _service(folder, f"log of {plan.code}", log_folder, ports[0], policy),
+        (log.vkey, log.pq_vkey),
+        _service(folder, f"witness of {plan.code}", witness_folder, ports[1], ()),
+        witness_vkeys,
+    )
+
+
+def _service(folder: Path, name: str, data: Path, port: int, more: tuple[str, ...]) -> Service:
+    command = (
+        str(Path(sys.executable).with_name("chopmark")),
+        name.partition(" ")[0],
+        "serve",
+        *("--data", str(data)),
+        *("--port", str(port)),
+        *("--passphrase-file", str(folder / "passphrase")),
+        *more,
+    )
+    return Service(name, f"http://{HOST}:{port}", command, folder / "services" / f"{name.replace(' ', '-')}.jsonl")
+
+
+def _policy_file(folder: Path, plan: Plan) -> Path:
+    return folder / "services" / f"{plan.code}.policy"
+
+
+def _witness_folder(folder: Path, plan: Plan) -> Path:
+    return folder / f"witness-of-{plan.code}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import urllib3
 from chopmark import qr_text
 from chopmark.challenge import Challenge, create_challenge
 from chopmark.checkpoint import Checkpoint
@@ -22,13 +25,16 @@ from chopmark.verdict import Outcome
 from chopmark_issuer.keys import InventoryUse
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.region import Region
-from chopmark_ledger.client import open_witness
+from chopmark_ledger.running_log import KEY_NAME, load_key
+from chopmark_ledger.witness_client import HttpWitness
 
 from examples.demo import licences
-from examples.demo.regions import CONSTRUCTOR, GUANGDONG, SHANGHAI
+from examples.demo.processes import ServiceError, Services
+from examples.demo.regions import CONSTRUCTOR, GUANGDONG, SHANGHAI, Place, enrol_system
 
 DAY = 24 * 3600
 VALID, INVALID, INDETERMINATE = Outcome.VALID, Outcome.INVALID, Outcome.INDETERMINATE
+_STATUS_WITHIN = 30.0
 PURPOSE = "跨省执法检查 cross-province inspection"
 
 
@@ -47,16 +53,39 @@ class Case:
     challenge: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A log without its witness: what it had committed and published then, the problem that it told of, how many
+    seconds after the witness was back everything was published, and the code of a licence issued meanwhile."""
+
+    committed: int
+    published: int
+    problem: str
+    waited: float
+    code: str
+
+
 @dataclass(slots=True)
 class Story:
     """All that happens before the inspection, and what it leaves to show."""
 
-    guangdong: Region
-    shanghai: Region
+    guangdong_place: Place
+    shanghai_place: Place
+    services: Services
     clock: Callable[[], int]
     holder: Es256Signer = field(default_factory=Es256Signer.generate)
     credentials: dict[str, Credential] = field(default_factory=dict)
     old_bundle: tuple[bytes, bytes] = (b"", b"")
+
+    @property
+    def guangdong(self) -> Region:
+        """The region that issues."""
+        return self.guangdong_place.region
+
+    @property
+    def shanghai(self) -> Region:
+        """The region that inspects."""
+        return self.shanghai_place.region
 
     @property
     def today(self) -> date:
@@ -71,9 +100,11 @@ class Story:
         public = region.settings.public
         self.old_bundle = ((public / "bundle.note").read_bytes(), (public / "bundle.tlog-proof").read_bytes())
 
-        # The food regulator's first key is stolen. What stood in the log before then stays good, by its index.
+        # The food regulator's first key is stolen, and the access of its own system to the log with it. What stood in
+        # the log before then stays good, by its index.
+        access = enrol_system(self.guangdong_place, GUANGDONG.food)
         stolen_kid, stolen = licences.credential_signer(region, GUANGDONG.food)
-        region.revoke_key(stolen_kid, RevocationReason.COMPROMISED, trusted_size=region.ledger.size)
+        region.revoke_key(stolen_kid, RevocationReason.COMPROMISED, trusted_size=_published(region).size)
         region.add_key(GUANGDONG.food, InventoryUse.CREDENTIAL)
 
         genuine = licences.issue_food(region, self.today)
@@ -100,7 +131,6 @@ class Story:
         like = self.credentials["genuine"]
         self.credentials["unlogged"] = licences.sign_beside_registry(current, like, issued_at=self.clock())
         forged = licences.sign_beside_registry(stolen, like)
-        self.credentials["above"] = licences.log_beside_registry(region, forged, 1)
         beyond = licences.sign_beside_registry(
             current,
             like,
@@ -108,7 +138,9 @@ class Story:
             holder_key=self.holder.public_key,
             fields=self.credentials["personal"].disclosed_fields(),
         )
-        self.credentials["not-granted"] = licences.log_beside_registry(region, beyond, 2)
+        with self.guangdong_place.system_of(GUANGDONG.food, access) as log:
+            self.credentials["above"] = licences.log_beside_registry(region, log, forged, 1)
+            self.credentials["not-granted"] = licences.log_beside_registry(region, log, beyond, 2)
         region.publish()
         self.shanghai.publish()
 
@@ -250,17 +282,54 @@ class Story:
             return str(error)
         raise AssertionError("an older bundle was taken")
 
-    def fork(self, witness: Path, secret: bytes) -> tuple[int, list[Path]]:
-        """Show the witness a second history of the log; the answer is its status and the evidence it kept."""
-        region = self.guangdong
-        published = region.ledger.checkpoint()
-        assert published is not None  # noqa: S101 - the region has published
-        size = Checkpoint.parse(published).size
+    def fork(self, folder: Path, secret: bytes) -> tuple[int, list[Path]]:
+        """Show the other region's witness a second history of the log, signed with the log's own key; the answer is its
+        status and the evidence that it keeps in its folder."""
+        region, witness = self.guangdong, self.shanghai_place
+        size = _published(region).size
         other = Checkpoint(region.origin, size, sha256(b"another history").digest())
-        log_key = next(key for key in region.keys_of(region.region) if key.use is InventoryUse.LOG)
-        note = sign_note(other.body(), [NoteSigner(region.origin, region.keys.signer(log_key.kid))])
-        answer = open_witness(witness, secret, clock=self.clock).add_checkpoint(b"old %d\n\n" % size + note.encode())
-        return answer.status, sorted((witness / "evidence").glob("*/*.note"))
+        log_key = load_key(self.guangdong_place.log_folder / KEY_NAME, secret)
+        note = sign_note(other.body(), [NoteSigner(region.origin, log_key)])
+        asked = HttpWitness(witness.witness.url, witness.witness_vkeys)
+        answer = asked.add_checkpoint(b"old %d\n\n" % size + note.encode())
+        asked.close()
+        return answer.status, sorted((folder / "evidence").glob("*/*.note"))
+
+    def outage(self) -> Outage:
+        """Kill the witness of the log and issue a licence meanwhile; then let the witness come back."""
+        region, witness = self.guangdong, self.shanghai_place.witness
+        self.services.kill(witness)
+        issued = licences.issue_food(region, self.today)
+        region.send()
+        told = self._status_when(lambda status: status["problem"] is not None)
+        self.services.start(witness)
+        self.services.wait_until_ready(witness)
+        back = time.monotonic()
+        self._status_when(lambda status: status["published"] >= told["committed"])
+        waited = time.monotonic() - back
+        region.publish()
+        self.shanghai.publish()
+        code = qr_text.encode(licences.shown(region, issued).encode())
+        return Outage(told["committed"], told["published"], told["problem"], waited, code)
+
+    def _status_when(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What the log says of itself, once that holds."""
+        end = time.monotonic() + _STATUS_WITHIN
+        while True:
+            answer = urllib3.request("GET", f"{self.guangdong_place.log.url}/status", timeout=5.0, retries=False)
+            status: dict[str, Any] = answer.json()
+            if holds(status):
+                return status
+            if time.monotonic() > end:
+                raise ServiceError(f"the log goes on to say {status}")
+            time.sleep(0.05)
+
+
+def _published(region: Region) -> Checkpoint:
+    """The published checkpoint of the region's log."""
+    note = region.ledger.checkpoint()
+    assert note is not None  # noqa: S101 - the region has published
+    return Checkpoint.parse(note)
 
 
 def _one_bit_changed(credential: Credential) -> str:

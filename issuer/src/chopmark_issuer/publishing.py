@@ -76,7 +76,7 @@ def publish(
         bundle = sign_bundle(
             connection, roots_by_epoch=root_epochs(connection), signers=lambda: root_signers(connection, keys), at=at
         )
-    sent = _send(database, ledger, own.region, at)  # 3
+    sent = send(database, ledger, own.region, at=at)  # 3
     size = ledger.publish(at).checkpoint.size
     if _credentials_wait_for_landmark(database, ledger):  # 4
         ledger.landmark_now(at)
@@ -84,7 +84,7 @@ def publish(
         others, problems = peer_logs(connection, at=at)
     vouching = vouch(database, settings.vouched, own, others)  # 5
     if vouching.origins:
-        sent += _send(database, ledger, own.region, at)
+        sent += send(database, ledger, own.region, at=at)
         size = ledger.publish(at).checkpoint.size
     with database.reading() as connection:  # 6
         refused = [_refusal(each) for each in outbox.refused_entries(connection)]
@@ -100,8 +100,11 @@ def publish(
     )
 
 
-def _send(database: Database, ledger: LedgerClient, region: str, at: int) -> int:
-    """Send the outbox to the log, for all departments and the region."""
+def send(database: Database, ledger: LedgerClient, region: str, *, at: int) -> int:
+    """Send the outbox to the log, for all departments and the region; answers how many entries it took, durably.
+
+    Raises: as `outbox.flush`.
+    """
     with database.reading() as connection:
         issuers = frozenset(connection.execute(select(DEPARTMENT.c.id)).scalars())
     client = Client(client_name(region), issuers, region=region)

@@ -43,7 +43,7 @@ from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse, KeyFol
 from chopmark_issuer.models import REGION, WITNESS
 from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
-from chopmark_issuer.publishing import Published, publish
+from chopmark_issuer.publishing import Published, publish, send
 from chopmark_issuer.records import StoredCredential
 from chopmark_issuer.region_log import (
     LogService,
@@ -413,6 +413,15 @@ class Region:
         if landmark is None or tlog_proof:
             credential = credential.with_tlog_proof(self.ledger.tlog_proof(stored.log_index))
         return credential
+
+    def send(self) -> int:
+        """Send what waits to the log, which keeps it, without waiting until it is published; answers how many entries
+        it took.
+
+        Raises:
+            LedgerError, StorageError: the log is away, or takes nothing now; what waits is sent next time.
+        """
+        return send(self.database, self.ledger, self.region, at=self.clock())
 
     def publish(self) -> Published:
         """Bring the log, and everything that verifiers fetch, to what the registry holds; see `publishing.publish`."""
