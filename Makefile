@@ -6,7 +6,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON := $(shell command -v $(PYTHON))
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test interop lint bench clean
 
 setup: .venv/.synced
 
@@ -23,6 +23,10 @@ demo: setup
 
 test: setup
 	.venv/bin/pytest -n auto -q
+
+# Programs of others, built or installed at the first use into ~/.cache/chopmark-interop; needs `go` for most of them.
+interop: setup
+	CHOPMARK_INTEROP=1 .venv/bin/pytest -q tests/interop
 
 lint: setup
 	.venv/bin/ruff check .
