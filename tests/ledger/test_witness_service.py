@@ -116,6 +116,7 @@ def test_a_checkpoint_is_cosigned_and_shown_to_monitors(run: Run, log: FakeLog, 
         assert cosigned(answer_of(answer), witness_vkeys(folder), log.note(7)) == NOW
         shown = await served.get(path)
         assert (shown.status, shown.headers["content-type"]) == (200, TEXT)
+        assert shown.headers["cache-control"] == "max-age=10"
         assert shown.body == log.note(7) + answer.body
 
     run(test)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from chopmark.errors import StorageError
+from chopmark.limits import LIMITS
 from chopmark.note import Note
 from chopmark_ledger.durable import SyncFailedError
 from chopmark_ledger.errors import FolderLockedError, LedgerDamagedError
@@ -102,7 +103,8 @@ def test_a_damaged_state_is_never_taken_for_none(opened: OpenedWitness, log: Fak
     path = state_file(folder)
     good = path.read_bytes()
     unsigned = Note.parse(good).text.encode()
-    for bad in (b"", good[:-5], log.note(7), good.replace(b"\n7\n", b"\n6\n"), unsigned):
+    other_size = good.replace(b"\n7\n", b"\n6\n")
+    for bad in (b"", good[:-5], log.note(7), other_size, unsigned, b"x" * (LIMITS.note_size + 1)):
         path.write_bytes(bad)
         for witness in (opened, open_witness(folder, PASSPHRASE)):
             with pytest.raises(LedgerDamagedError, match="not the checkpoint that this witness cosigned last"):

@@ -49,6 +49,8 @@ WAITING = 64
 """Requests of one log, and one call, that wait for their turn."""
 _THREADS = 8
 """Logs that are served at a time: their fsyncs and signatures go on side by side."""
+_FRESH = 10
+"""Seconds that a checkpoint for monitors may be kept by whoever passes it on."""
 _MIN_FREE = 1024 * 1024
 """Bytes that the disk must have left for the witness to be ready: a few states."""
 _QUIET = frozenset({"/add-checkpoint", "/sign-subtree", "/{origin_hash}/checkpoint", "/healthz", "/readyz", "/metrics"})
@@ -148,7 +150,10 @@ class WitnessService:
                 return WitnessAnswer(404, b"nothing of this log was cosigned yet\n")
             return WitnessAnswer(200, note)
 
-        return await self._in_turn(("checkpoint", origin), read)
+        response = await self._in_turn(("checkpoint", origin), read)
+        if response.status_code == 200:
+            response.headers["Cache-Control"] = f"max-age={_FRESH}"
+        return response
 
     def problem(self) -> str | None:
         """Why the witness cannot do its work at the moment; None while it can."""

@@ -27,7 +27,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from chopmark import durable_file, strict
-from chopmark.errors import ChopmarkError, FormatError, StorageError
+from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
 from chopmark.limits import LIMITS
 from chopmark.note import NoteVerifier, split_cosignature
 
@@ -133,7 +133,7 @@ class FolderStore:
         """
         places = self._places_of(origin)
         path = places.checkpoint
-        data = self._disk.read(path, LIMITS.note_size)
+        data = self._read(path)
         known = self._held.get(origin)
         if data is None:
             if known is not None or self._disk.size(places.mark) is not None:
@@ -169,8 +169,7 @@ class FolderStore:
         """
         self._check()
         known = self._held.get(origin)
-        shown = self._disk.read(self._places_of(origin).checkpoint, LIMITS.note_size)
-        if known is None or known.note != shown:
+        if known is None or known.note != self._read(self._places_of(origin).checkpoint):
             with self.exclusive(origin):
                 known = self.load(origin)
         return known.note or None
@@ -182,7 +181,7 @@ class FolderStore:
             LedgerDamagedError, StorageError: as `load`.
         """
         places = self._places_of(origin)
-        data = self._disk.read(places.checkpoint, LIMITS.note_size)
+        data = self._read(places.checkpoint)
         if data is not None:
             return self._parse(origin, places.checkpoint, data)
         if self._disk.size(places.mark) is not None:
@@ -238,6 +237,12 @@ class FolderStore:
             found = self._disk.read(path, _CASE_SIZE)  # of a process before, which may not have got it to the disk
             self._write(self._places_of(evidence.origin), path, data if found is None else found)
         self._kept.add(name)
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return self._disk.read(path, LIMITS.note_size)
+        except LimitError as error:
+            raise _damaged(path, error.what) from error
 
     def _parse(self, origin: str, path: Path, data: bytes) -> WitnessState:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark import strict
-from chopmark.errors import LimitError, StorageError
+from chopmark.errors import StorageError
 from chopmark.note import NoteVerifier
 
 from chopmark_ledger.errors import LedgerDamagedError
@@ -46,7 +46,7 @@ def witness_status(folder: Path) -> WitnessStatus:
     for origin in origins:
         try:
             held = store.look(origin)
-        except (LedgerDamagedError, StorageError, LimitError) as error:
+        except (LedgerDamagedError, StorageError) as error:
             lines.append(f"{origin}: damaged: {error}")
             is_alarming = True
             continue
