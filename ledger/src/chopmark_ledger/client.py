@@ -34,6 +34,7 @@ from chopmark_ledger.batch import Client
 from chopmark_ledger.landmark_check import VouchedLandmarks, recompute_fetched_landmarks, recompute_landmarks
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import DEFAULT_SETTINGS, Log, LogSettings
+from chopmark_ledger.policy_text import log_policy
 from chopmark_ledger.publisher import Publisher, WitnessClient
 from chopmark_ledger.witness import Witness, WitnessAnswer
 
@@ -56,6 +57,7 @@ __all__ = [
     "add_log_to_witness",
     "create_ledger",
     "init_witness",
+    "log_policy",
     "log_vkey",
     "open_ledger",
     "open_witness",

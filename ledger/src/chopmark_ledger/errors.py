@@ -15,6 +15,7 @@
         │   └── PublicationPoisonedError   an fsync failed: what the disk holds is unknown
         ├── FolderLockedError        another process holds the folder
         ├── FolderError              no ledger or witness there, or one already
+        ├── PolicyError              witnesses that cannot be a log's policy
         ├── NotPublishedError        the entry is not in the published tree yet
         ├── LogUnreachableError      no server answers for the log
         ├── UnauthenticatedError     the token of a request is none, or not one for this log
@@ -122,6 +123,10 @@ class FolderLockedError(LedgerError):
 
 class FolderError(LedgerError):
     """No ledger or witness in that folder, or one already."""
+
+
+class PolicyError(LedgerError):
+    """Witnesses that cannot be the policy of a log."""
 
 
 class NotPublishedError(LedgerError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chopmark_ledger.audit_commands import fsck, prove
+from chopmark_ledger.policy_commands import policy
 
 if TYPE_CHECKING:
     from chopmark.key_file import LocalSigner
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 log = typer.Typer(help="Make a log, serve it, and check logs.", no_args_is_help=True)
 log.command()(fsck)
 log.command()(prove)
+log.command()(policy)
 
 _MAX_JWK = 4096
 _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The data folder of the log.")]
@@ -189,7 +191,7 @@ def add_client_command(
     region: Annotated[str | None, typer.Option("--region", metavar="R", help="The region that it speaks for.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change a client that is there.")] = False,
 ) -> None:
-    """Let a client write to a log; one that is served knows it from the next request on."""
+    """Let a client write to a log; one that is served knows it within a second."""
     from chopmark import strict  # noqa: PLC0415
 
     from chopmark_ledger.json_web_key import from_jwk  # noqa: PLC0415
@@ -203,7 +205,7 @@ def add_client_command(
 def remove_client_command(
     folder: _Folder, name: Annotated[str, typer.Argument(metavar="NAME", help="The client's name.")]
 ) -> None:
-    """Let a client write to a log no longer; one that is served knows it from the next request on."""
+    """Let a client write to a log no longer; one that is served knows it within a second."""
     from chopmark_ledger.log_clients import remove_client  # noqa: PLC0415
 
     remove_client(folder, name)

@@ -60,11 +60,7 @@ def remote_status(url: str) -> LogState:
         LogUnreachableError: no service answers there.
         FormatError: what answers is no log's service.
     """
-    with closing(LogConnection(url, origin="", patience=5.0)) as connection:
-        answer = connection.get("status", max_size=_MAX_STATUS)
-    found = strict.json_decode(answer.body, where=url, max_size=_MAX_STATUS) if answer.status == 200 else None
-    if not isinstance(found, dict) or not {"origin", "committed", "published", "problem", "witnesses"} <= found.keys():
-        raise FormatError("not the status of a log", where=url)
+    found = _fetch_status(url)
     problem = found["problem"]
     lines = [f"origin {found['origin']}", *(_key(vkey) for vkey in _list(found, "vkeys") if isinstance(vkey, str))]
     lines.append(f"committed {found['committed']}")
@@ -77,6 +73,19 @@ def remote_status(url: str) -> LogState:
     if problem is not None:
         lines.append(f"problem {problem}{_at(found.get('since'), ' since ')}")
     return LogState(lines, None if problem is None else str(problem))
+
+
+def log_vkeys(place: str) -> tuple[str, ...]:
+    """The keys of the log in a folder, or of one that is served, Ed25519 first.
+
+    Raises: as `local_status` or `remote_status`.
+    """
+    if place.startswith(("http://", "https://")):
+        return tuple(vkey for vkey in _list(_fetch_status(place), "vkeys") if isinstance(vkey, str))
+    folder = Path(place)
+    with Log.open(folder, clock=system_clock, database=database_of(folder)) as log:
+        identity = log.identity
+    return tuple(vkey for vkey in (identity.vkey, identity.pq_vkey) if vkey is not None)
 
 
 def end_landmark_interval(folder: Path) -> tuple[tuple[LandmarkRecord, ...], int]:
@@ -93,6 +102,15 @@ def end_landmark_interval(folder: Path) -> tuple[tuple[LandmarkRecord, ...], int
         landmarks = Landmarks(log)
         records = landmarks.end_now(now=system_clock())
         return records, log.size - landmarks.file.end
+
+
+def _fetch_status(url: str) -> dict[str, Any]:
+    with closing(LogConnection(url, origin="", patience=5.0)) as connection:
+        answer = connection.get("status", max_size=_MAX_STATUS)
+    found = strict.json_decode(answer.body, where=url, max_size=_MAX_STATUS) if answer.status == 200 else None
+    if not isinstance(found, dict) or not {"origin", "committed", "published", "problem", "witnesses"} <= found.keys():
+        raise FormatError("not the status of a log", where=url)
+    return found
 
 
 def _key(vkey: str) -> str:
