@@ -131,6 +131,7 @@ class Landmarks:
         if folder.size(FILE_NAME) == self._standing == len(data):
             return
         _check_beginning(folder, data)
+        self._standing = 0  # it may come to stand there and not be durable
         folder.replace(FILE_NAME, data)
         self._standing = len(data)
 
