@@ -9,7 +9,9 @@ from chopmark_issuer import outbox
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
-from sqlalchemy import select, update
+from chopmark_ledger.batch import BatchAnswer
+from chopmark_ledger.errors import BatchRefusedError, RefusedEntry
+from sqlalchemy import func, select, update
 
 
 class Ledger:
@@ -131,3 +133,112 @@ def test_an_answer_of_another_length_is_refused(office: Any) -> None:
         outbox.flush(office.database, lambda number, entries: [7], at=1)
     with office.database.reading() as connection:
         assert connection.execute(select(OUTBOX_BATCH.c.answered_at)).scalar_one() is None
+
+
+class Choosy(Ledger):
+    """A log that refuses some entries, and tells the index of the others."""
+
+    def __init__(self, *refused: bytes) -> None:
+        super().__init__()
+        self.refused = set(refused)
+
+    def submit(self, number: int, entries: Sequence[bytes]) -> list[int]:
+        bad = tuple(RefusedEntry(place, "not allowed") for place, entry in enumerate(entries) if entry in self.refused)
+        good = [entry for entry in entries if entry not in self.refused]
+        if not good:
+            raise BatchRefusedError(bad)
+        indexes = iter(super().submit(number, good))
+        if not bad:
+            return list(indexes)
+        answered = tuple(None if entry in self.refused else next(indexes) for entry in entries)
+        raise BatchRefusedError(bad, answer=BatchAnswer(answered, bad))
+
+
+def reasons(database: Database) -> list[tuple[str, int, bytes]]:
+    with database.reading() as connection:
+        return [(each.reason, each.count, each.first) for each in outbox.refused_entries(connection)]
+
+
+def test_a_refused_entry_keeps_the_reason_and_its_neighbours_their_indexes(office: Any) -> None:
+    ledger = Choosy(b"bad", b"worse")
+    ids = put(office.database, b"a", b"bad", b"b", b"worse")
+    assert outbox.flush(office.database, ledger.submit, at=1) == 2
+    found = indexes(office.database, ids)
+    assert {ledger.entries[index] for index in found.values()} == {b"a", b"b"}
+    assert set(found) == {ids[0], ids[2]}
+    assert reasons(office.database) == [("not allowed", 2, b"bad")]
+
+
+def test_a_batch_that_is_refused_whole_holds_up_nothing(office: Any) -> None:
+    ledger = Choosy(b"bad")
+    put(office.database, b"bad")
+    assert outbox.flush(office.database, ledger.submit, at=1) == 0
+    ids = put(office.database, b"a")
+    assert outbox.flush(office.database, ledger.submit, at=2) == 1
+    assert set(indexes(office.database, ids)) == set(ids)
+    assert reasons(office.database) == [("not allowed", 1, b"bad")]
+
+
+def test_what_was_refused_is_sent_once_with_each_flush_until_the_log_takes_it(office: Any) -> None:
+    ledger = Choosy(b"bad")
+    ids = put(office.database, b"bad")
+    for at in range(3):
+        assert outbox.flush(office.database, ledger.submit, at=at) == 0
+    with office.database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(OUTBOX_BATCH)).scalar_one() == 3
+    ledger.refused.clear()
+    assert outbox.flush(office.database, ledger.submit, at=4) == 1
+    assert reasons(office.database) == []
+    assert set(indexes(office.database, ids)) == set(ids)
+
+
+def test_a_lost_answer_about_refused_entries_is_asked_for_again_with_the_same_batch(office: Any) -> None:
+    ledger = Choosy(b"bad")
+    put(office.database, b"a", b"bad")
+    outbox.flush(office.database, ledger.submit, at=1)
+    sent: list[tuple[int, list[bytes]]] = []
+
+    def lose(number: int, entries: Sequence[bytes]) -> list[int]:
+        sent.append((number, list(entries)))
+        raise StorageError("the answer was lost")
+
+    put(office.database, b"b")
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            outbox.flush(office.database, lose, at=2)
+    assert sent[0] == sent[1]
+    assert sorted(sent[0][1]) == [b"b", b"bad"]
+    assert outbox.flush(office.database, ledger.submit, at=3) == 1
+    assert sorted(ledger.entries) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BatchRefusedError((RefusedEntry(0, "no"),)),
+        BatchRefusedError((RefusedEntry(7, "no"),)),
+        BatchRefusedError((RefusedEntry(0, "no"),), answer=BatchAnswer((None, None), ())),
+        BatchRefusedError((RefusedEntry(0, "no"),), answer=BatchAnswer((3, 4), ())),
+        BatchRefusedError((RefusedEntry(0, "no"),), answer=BatchAnswer((None,), ())),
+    ],
+)
+def test_an_answer_that_leaves_an_entry_in_doubt_is_refused(office: Any, error: BatchRefusedError) -> None:
+    put(office.database, b"a", b"b")
+
+    def submit(number: int, entries: Sequence[bytes]) -> list[int]:
+        raise error
+
+    with pytest.raises(ConflictError, match="for 2 entries"):
+        outbox.flush(office.database, submit, at=1)
+    with office.database.reading() as connection:
+        assert connection.execute(select(OUTBOX_BATCH.c.answered_at)).scalar_one() is None
+
+
+def test_a_batch_is_bounded_in_bytes_too_and_one_large_entry_still_goes(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH_BYTES", 10)
+    ledger = Ledger()
+    put(office.database, b"a" * 6, b"b" * 4, b"c", b"d" * 30, b"e")
+    assert outbox.flush(office.database, ledger.submit, at=1) == 5
+    assert [[len(entry) for entry in entries] for entries, _ in ledger.batches.values()] == [[6, 4], [1], [30], [1]]

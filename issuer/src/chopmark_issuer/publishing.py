@@ -20,6 +20,7 @@ from chopmark.entries import CredentialEntry, LandmarkFileEntry, StatusListEntry
 from chopmark.errors import FormatError
 from chopmark.landmark import LandmarkFile
 from chopmark_ledger.client import Client, LedgerClient
+from chopmark_ledger.errors import UnauthenticatedError
 from sqlalchemy import select
 
 from chopmark_issuer import outbox
@@ -103,12 +104,18 @@ def publish(
 def send(database: Database, ledger: LedgerClient, region: str, *, at: int) -> int:
     """Send the outbox to the log, for all departments and the region; answers how many entries it took, durably.
 
-    Raises: as `outbox.flush`.
+    Raises:
+        UnauthenticatedError: a served log does not know the registry.
+        LedgerError, StorageError, ConflictError: as `outbox.flush`.
     """
     with database.reading() as connection:
         issuers = frozenset(connection.execute(select(DEPARTMENT.c.id)).scalars())
     client = Client(client_name(region), issuers, region=region)
-    return outbox.flush(database, lambda number, entries: ledger.submit(client, number, entries), at=at)
+    try:
+        return outbox.flush(database, lambda number, entries: ledger.submit(client, number, entries), at=at)
+    except UnauthenticatedError as error:
+        error.remedy = "The log's operator has to enrol this registry; chopmark issuer log-client prints how"
+        raise
 
 
 def _refusal(refused: outbox.RefusedEntries) -> str:
