@@ -8,9 +8,9 @@ A client logs the credentials and status lists of its `issuers`; one that speaks
 statements, bundles and landmark files, and what any issuer `<region>/…` may log. A name stands once, a key with one
 client only, 1 to 8 keys each.
 
-The service reads the file anew when it changes. A file that is missing or malformed lets nobody in: an operator who
-takes a client away and mistypes must not leave it in. The commands replace the file whole, so that only a hand can
-break it.
+The service reads the file anew within a second after it changed. A file that is missing or malformed lets nobody in:
+an operator who takes a client away and mistypes must not leave it in. The commands replace the file whole, so that only
+a hand can break it.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def add_client(folder: Path, new: LogClient, *, replace: bool = False) -> None:
 
 
 def remove_client(folder: Path, name: str) -> None:
-    """Take a client from the list in a log's data folder; a running service knows at its next request.
+    """Take a client from the list in a log's data folder; a running service knows within a second.
 
     Raises:
         FolderError: it does not stand there.
@@ -164,11 +164,19 @@ def read_clients(path: Path) -> dict[str, LogClient]:
 
 
 class ClientList:
-    """The list as a service uses it, read anew when it changes; for one thread."""
+    """The list as a service uses it, read anew when it changes; for one thread.
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        path: its file.
+        look_every: seconds between two looks at the file.
+        clock: answers POSIX seconds.
+    """
+
+    def __init__(self, path: Path, *, look_every: float = 0.0, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
+        self._look_every = look_every
+        self._next_look = 0.0
         self._seen: tuple[int, ...] | None = None
         self._data: bytes | None = None
         self._clients: dict[str, LogClient] = {}
@@ -189,10 +197,13 @@ class ClientList:
         Raises:
             ClientListError: it is missing or broken.
         """
-        seen = self._look()
-        if seen is None or seen != self._seen:
-            self._reread()
-            self._seen = seen
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + self._look_every
+            seen = self._look()
+            if seen is None or seen != self._seen:
+                self._reread()
+                self._seen = seen
         if self._error is not None:
             raise self._error
 

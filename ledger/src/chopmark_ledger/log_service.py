@@ -39,6 +39,7 @@ from chopmark_ledger.errors import (
     ForbiddenError,
     NotPublishedError,
 )
+from chopmark_ledger.handoff import Handoff
 from chopmark_ledger.log_clients import FILE_NAME, ClientList
 from chopmark_ledger.log_metrics import LogCollector, LogCounters
 from chopmark_ledger.problems import add_problem_handlers
@@ -49,6 +50,8 @@ from chopmark_ledger.service_settings import LogServiceSettings
 from chopmark_ledger.static_files import StaticFiles
 
 _JSON = "application/json"
+_CLIENTS_EVERY = 0.25
+"""Seconds between two looks at whether the list of clients changed."""
 _LOOK_EVERY = 0.5
 """Seconds between two looks at whether something keeps the log from its work."""
 
@@ -61,12 +64,13 @@ class LogService:
     ) -> None:
         log = running.log
         self.running = running
-        self.clients = ClientList(settings.data / FILE_NAME)
+        self.clients = ClientList(settings.data / FILE_NAME, look_every=_CLIENTS_EVERY)
         self.authenticator = Authenticator(self.clients, audience=log.identity.origin, clock=clock)
         self.bodies = BodyReader(max_size=MAX_BODY, memory=settings.body_memory, seconds=settings.body_timeout)
         self.files = StaticFiles(log.public_folder.path)
         self.counters = counters
         self.stopping = asyncio.Event()
+        self._handoff = Handoff()
         self._wait_timeout = settings.wait_timeout
 
     async def append(self, client: Client, request: EntriesRequest) -> BatchAnswer:
@@ -77,7 +81,7 @@ class LogService:
         began = time.perf_counter()
         submission = Submission(client, request.batch, request.entries)
         try:
-            answer = await asyncio.wrap_future(self.running.sequencer.submit(submission))
+            answer = await self._handoff.wait(self.running.sequencer.submit(submission))
         except BatchRefusedError as error:
             self.counters.refused(len(request.entries))
             raise all_refused(request, error) from error
