@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -51,6 +52,9 @@ _THREADS = 8
 """Logs that are served at a time: their fsyncs and signatures go on side by side."""
 _FRESH = 10
 """Seconds that a checkpoint for monitors may be kept by whoever passes it on."""
+_SWITCH = 0.005
+"""Seconds after which a thread that computes lets another one: the server's own are fewer, and here the threads, which
+sign and write, would get in each other's way."""
 _MIN_FREE = 1024 * 1024
 """Bytes that the disk must have left for the witness to be ready: a few states."""
 _QUIET = frozenset({"/add-checkpoint", "/sign-subtree", "/{origin_hash}/checkpoint", "/healthz", "/readyz", "/metrics"})
@@ -217,6 +221,7 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal service
+        sys.setswitchinterval(_SWITCH)
         opened = open_witness(settings.data, read_passphrase(settings.passphrase_file))
         service = WitnessService(opened, settings.data, clock or SteadyClock())
         registry.register(WitnessCollector(opened, service.problem))
