@@ -336,7 +336,7 @@ def test_a_clock_that_jumped_stops_cosigning_and_shows(run: Run, log: FakeLog) -
     async def test(served: Served) -> None:
         served.jump = 1
         assert await served.add(log.request(0, 7)) == 503
-        assert (await served.get("/readyz")).body == b"clock: the clock jumped\n"
+        assert (await served.get("/readyz")).body == b"the clock jumped\n"
         served.jump = 0
         assert await served.add(log.request(0, 7)) == 200
         served.now -= 3600
@@ -358,13 +358,24 @@ def test_a_disk_that_takes_nothing_makes_it_unready(
     run(test)
 
 
-def test_a_list_of_logs_that_cannot_be_read_any_more_shows(run: Run, log: FakeLog, folder: Path) -> None:
+def test_a_list_of_logs_that_cannot_be_read_any_more_shows(
+    run: Run, log: FakeLog, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     async def test(served: Served) -> None:
+        good = (folder / "witness.json").read_bytes()
         (folder / "witness.json").write_text("rubbish")
         assert await served.add(log.request(0, 7)) == 200
-        assert b"the list of logs" in (await served.get("/readyz")).body
+        for _ in range(3):
+            assert (await served.get("/readyz")).body == b"the list of logs cannot be read any more\n"
+        (folder / "witness.json").write_bytes(good)
+        assert await served.add(log.request(7, 9)) == 200
+        assert (await served.get("/readyz")).status == 200
 
     run(test)
+    logged = "".join(capfd.readouterr())
+    assert logged.count("not_ready") == 1
+    assert str(folder / "witness.json") in logged
+    assert logged.count("ready_again") == 1
 
 
 def test_metrics_tell_sizes_forks_and_what_was_answered(run: Run, log: FakeLog, other: FakeLog) -> None:

@@ -108,6 +108,7 @@ class WitnessService:
         self._threads = ThreadPoolExecutor(_THREADS, "witness")
         self._logger = telemetry.get_logger("witness")
         self._told: Mapping[str, str] = {}
+        self._problem: str | None = None
 
     def close(self) -> None:
         """Wait for what was begun."""
@@ -160,21 +161,32 @@ class WitnessService:
         return response
 
     def problem(self) -> str | None:
-        """Why the witness cannot do its work at the moment; None while it can."""
+        """Why the witness cannot do its work at the moment; None while it can. Details go to the log."""
+        problem, detail = self._look()
+        if detail != self._problem:
+            self._problem = detail
+            if detail is None:
+                self._logger.info("ready_again")
+            else:
+                self._logger.error("not_ready", error=detail)
+        return problem
+
+    def _look(self) -> tuple[str | None, str | None]:
+        """What keeps the witness from its work, for strangers and for its operator."""
         if self._store.poisoned_by is not None:
-            return f"an fsync failed: {self._store.poisoned_by}"
+            return "an fsync failed; its operator has to look", self._store.poisoned_by
         if self._logs.problem is not None:
-            return f"the list of logs cannot be read: {self._logs.problem}"
+            return "the list of logs cannot be read any more", self._logs.problem
         try:
             self._clock()
             disk = os.statvfs(self._folder)
         except WitnessClockError as error:
-            return str(error)
+            return error.what, str(error)
         except OSError as error:
-            return f"the folder cannot be looked at: {error.strerror}"
+            return "the folder cannot be looked at", error.strerror
         if disk.f_flag & os.ST_RDONLY:
-            return "the folder is read-only"
-        return "the disk is full" if disk.f_bavail * disk.f_frsize < _MIN_FREE else None
+            return ("the folder is read-only",) * 2
+        return ("the disk is full",) * 2 if disk.f_bavail * disk.f_frsize < _MIN_FREE else (None, None)
 
     async def _in_turn(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> Response:
         async def take() -> Response:
