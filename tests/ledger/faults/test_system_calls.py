@@ -60,7 +60,7 @@ def counts(nursery: Nursery, beginning: Path, tmp_path_factory: pytest.TempPathF
     return Counter(re.findall(r"^\d+ +(\w+)\(", trace, re.MULTILINE))
 
 
-@pytest.mark.parametrize(("call", "fault"), product(CALLS, FAULTS))
+@pytest.mark.parametrize(("call", "fault"), list(product(CALLS, FAULTS)))
 def test_nothing_is_lost_by_a_fault_at_any_call(  # noqa: PLR0917 - pytest passes arguments by name
     call: str, fault: str, nursery: Nursery, beginning: Path, counts: Counter[str], tmp_path: Path
 ) -> None:
