@@ -91,3 +91,15 @@ def test_the_object_is_frozen_travels_and_hides_the_database(flags: dict[str, ob
     assert "secret" not in repr(settings)
     with pytest.raises(ValidationError):
         settings.port = 1
+
+
+def test_the_example_of_the_deployment_names_every_setting_with_its_default(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "log.toml").read_text()
+    (tmp_path / "log.toml").write_text(text)
+    settings = read_settings({"passphrase_file": tmp_path / "passphrase"}, config=tmp_path / "log.toml")
+    assert settings.policy == tmp_path / "log.policy"
+    commented = "\n".join(line.removeprefix("# ") for line in text.split("\n") if " = " in line)
+    (tmp_path / "log.toml").write_text(commented)
+    all_set = read_settings({"passphrase_file": tmp_path / "passphrase"}, config=tmp_path / "log.toml")
+    assert all_set.model_fields_set == set(LogServiceSettings.model_fields)
+    assert all_set.model_copy(update={"database": None}) == settings
