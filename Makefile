@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	.venv/bin/pytest -n auto -q
 
-# Programs of others, built or installed at the first use into ~/.cache/chopmark-interop; needs `go` for most of them.
+# Programs of others against our log and witness; which, and where they come from: tests/interop/outside/README.md.
 interop: setup
 	CHOPMARK_INTEROP=1 .venv/bin/pytest -q tests/interop
 

@@ -1,8 +1,8 @@
 """Programs of others, at pinned versions, in a cache folder outside the repository; what they are stands in
 `outside/README.md`.
 
-They are built or installed at the first use, which needs the package registries; later uses need nothing. Where `go` is
-missing, a test that needs a Go program is skipped, and says so.
+Those in Python are installed at the first use, which needs the package registry; later uses need nothing. Those in Go
+are taken from the folder that CHOPMARK_INTEROP_GO names; without it, the tests that need them are skipped, and say so.
 """
 
 from __future__ import annotations
@@ -52,8 +52,13 @@ class Ended:
 
 
 def go_program(name: str) -> str:
-    """The path of a Go program that `outside/go/go.mod` names as a tool; builds them all if need be."""
-    return str(_go_programs() / name)
+    """The path of a Go program, by the name that `outside/README.md` gives it."""
+    folder = os.environ.get("CHOPMARK_INTEROP_GO")
+    if folder is None:
+        pytest.skip("CHOPMARK_INTEROP_GO names no folder with programs of others; see tests/interop/outside/README.md")
+    found = shutil.which(name, path=folder)
+    assert found is not None, f"{folder} has no program `{name}`"
+    return found
 
 
 def python_program(name: str) -> str:
@@ -146,26 +151,6 @@ def answers(url: str) -> bool:
         return True
     except (URLError, OSError):
         return False
-
-
-@cache
-def _go_programs() -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("`go` is not installed, and the programs of others in Go cannot be built without it")
-    folder = _HERE / "go"
-    environment = {
-        **os.environ,
-        "GOFLAGS": "-mod=readonly -trimpath",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-        "CGO_ENABLED": "0",
-    }
-    version = run(go, "env", "GOVERSION").out
-    with _made_once("go", version, folder / "go.mod", folder / "go.sum") as (place, made):
-        if not made:
-            _make([go, "build", "-o", f"{place}/", "tool"], folder, environment)
-    return place
 
 
 @cache
