@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,3 +252,32 @@ def test_a_missing_quorum_is_told_once_and_when_it_is_over(log: ServedLog) -> No
     until(lambda: bool(log.events("not_published_over")))
     assert len(log.events("not_published")) == 1
     assert urllib3.request("GET", f"{log.url}/status").json()["problem"] is None
+
+
+def test_sigterm_answers_who_waits_for_a_publication_that_does_not_come(log: ServedLog) -> None:
+    log.witnesses[0].is_down = True
+    log.start()
+    body = encode_request(1, log.entries(3))
+    assert log.url
+    answers: list[urllib3.BaseHTTPResponse] = []
+
+    def wait() -> None:
+        headers = {"Authorization": f"Bearer {token()}", "Content-Type": "application/json"}
+        answers.append(urllib3.request("POST", f"{log.url}/entries?wait=true", headers=headers, body=body))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(lambda: urllib3.request("GET", f"{log.url}/status").json()["committed"] == 4)
+    began = time.monotonic()
+    assert log.stop() == 0
+    assert time.monotonic() - began < 20, "it waited for the publication"
+    waiting.join()
+    assert answers[0].status == 202
+    log.witnesses[0].is_down = False
+    log.start()
+    with log.remote() as ledger:
+        assert ledger.submit(ANYBODY, 1, served_entries(body)) == answers[0].json()["indexes"]
+
+
+def served_entries(body: bytes) -> list[bytes]:
+    return [base64.b64decode(entry) for entry in json.loads(body)["entries"]]

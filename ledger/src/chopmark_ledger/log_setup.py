@@ -21,9 +21,10 @@ from chopmark.key_file import LocalSigner, ScryptCost
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 
 from chopmark_ledger import durable
+from chopmark_ledger.client import system_clock
 from chopmark_ledger.log import Log
 from chopmark_ledger.log_clients import begin_clients
-from chopmark_ledger.running_log import KEY_NAME, PQ_KEY_NAME, load_key, system_clock
+from chopmark_ledger.running_log import KEY_NAME, PQ_KEY_NAME, load_key
 from chopmark_ledger.service_settings import FILE_NAME as SETTINGS_NAME
 
 

@@ -13,10 +13,10 @@ from chopmark.errors import FormatError
 from chopmark.landmark import LandmarkRecord
 from chopmark.note import NoteVerifier
 
+from chopmark_ledger.client import system_clock
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import Log
 from chopmark_ledger.log_connection import LogConnection
-from chopmark_ledger.running_log import system_clock
 from chopmark_ledger.service_settings import database_of
 
 _MAX_STATUS = 1024 * 1024

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from chopmark.key_file import LocalSigner
 from chopmark.landmark import LandmarkRecord
 from chopmark.tlog_policy import POLICY_SIZE, TlogPolicy
 
+from chopmark_ledger.client import system_clock
 from chopmark_ledger.cosigning import WitnessClient
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import Log
@@ -34,11 +34,6 @@ from chopmark_ledger.witness_client import HttpWitness
 KEY_NAME = "log.key"
 PQ_KEY_NAME = "log-ml-dsa-44.key"
 _MAX_KEY_FILE = 64 * 1024
-
-
-def system_clock() -> int:
-    """The time of this machine, in POSIX seconds."""
-    return int(time.time())
 
 
 @dataclass(frozen=True, slots=True)
