@@ -23,6 +23,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from chopmark_ledger import telemetry
 from chopmark_ledger.errors import (
     BackpressureError,
     BatchRefusedError,
@@ -144,6 +145,8 @@ def add_problem_handlers(application: FastAPI) -> None:
     async def of_ours(_: Request, error: Exception) -> Response:
         if not isinstance(error, ChopmarkError):
             raise error
+        if isinstance(error, StorageError | ClientListError):  # what the caller is not told, its operator must know
+            telemetry.get_logger("log").error("request_failed", problem=str(error), kind=type(error).__name__)
         return answer_error(error)
 
     async def of_parameters(_: Request, error: Exception) -> Response:
