@@ -12,6 +12,7 @@ import pytest
 from tests.interop.other_logs import LOAD_TEST_LOGS, load_test_logs
 from tests.interop.other_witnesses import WitnessServer, aics_witness, omniwitness
 from tests.interop.our_side import OurLog, make_log, our_witness, serve_log
+from tests.interop.programs import has_go_programs
 from tests.interop.witness_cases import ALL_LOGS
 
 
@@ -33,14 +34,22 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="session")
 def witnesses(stack: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, WitnessServer]:
-    """Our witness and two of others, each knowing the logs of all cases."""
+    """Our witness and those of others, each knowing the logs of all cases."""
     folder: Path = tmp_path_factory.mktemp("witnesses")
-    logs = ALL_LOGS | load_test_logs(LOAD_TEST_LOGS)
+    logs = ALL_LOGS | (load_test_logs(LOAD_TEST_LOGS) if has_go_programs() else {})
     return {
         "ours": stack.enter_context(our_witness(folder / "ours", "cn-sh.example/witness", [*logs.values()])),
-        "omniwitness": stack.enter_context(omniwitness(folder / "omniwitness", "us-il.example/witness", logs)),
-        "aics-witness": stack.enter_context(aics_witness(folder / "aics", "us-ny.example/witness", logs)),
+        **others(stack, folder, logs),
     }
+
+
+def others(stack: ExitStack, folder: Path, logs: dict[str, str]) -> dict[str, WitnessServer]:
+    """The witnesses of others that are at hand, running, for these logs."""
+    found = {"aics-witness": stack.enter_context(aics_witness(folder / "aics", "us-ny.example/witness", logs))}
+    if has_go_programs():
+        place = folder / "omniwitness"
+        found["omniwitness"] = stack.enter_context(omniwitness(place, "us-il.example/witness", logs))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +60,13 @@ def made_log(tmp_path_factory: pytest.TempPathFactory) -> OurLog:
 
 @pytest.fixture(scope="session")
 def asked(stack: ExitStack, made_log: OurLog, tmp_path_factory: pytest.TempPathFactory) -> dict[str, WitnessServer]:
-    """The witnesses that our log asks: ours, which knows both of its keys, and two of others."""
+    """The witnesses that our log asks: ours, which knows both of its keys, and those of others."""
     folder: Path = tmp_path_factory.mktemp("asked")
     logs = {made_log.origin: made_log.vkey}
     keys = [made_log.vkey, made_log.pq_vkey]
     return {
         "ours": stack.enter_context(our_witness(folder / "ours", "cn-sh.example/witness", keys)),
-        "omniwitness": stack.enter_context(omniwitness(folder / "omniwitness", "us-il.example/witness", logs)),
-        "aics-witness": stack.enter_context(aics_witness(folder / "aics", "us-ny.example/witness", logs)),
+        **others(stack, folder, logs),
     }
 
 

@@ -51,6 +51,11 @@ class Ended:
         return self.out + self.err
 
 
+def has_go_programs() -> bool:
+    """Whether the programs in Go are at hand."""
+    return "CHOPMARK_INTEROP_GO" in os.environ
+
+
 def go_program(name: str) -> str:
     """The path of a Go program, by the name that `outside/README.md` gives it."""
     folder = os.environ.get("CHOPMARK_INTEROP_GO")
