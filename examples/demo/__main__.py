@@ -30,7 +30,7 @@ from rich.text import Text
 
 from examples.demo.processes import Service, ServiceError, Services, ended_by_signals
 from examples.demo.regions import GUANGDONG, SHANGHAI, make_peers, make_place, make_services, passphrase
-from examples.demo.scenarios import PURPOSE, Case, Story
+from examples.demo.scenarios import PURPOSE, Case, Outage, Story
 
 _STYLE = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.INDETERMINATE: "yellow"}
 LEFT_BEHIND = {"passphrase", "trust", "qr", "records", "services"} | {
@@ -53,9 +53,6 @@ def main() -> int:
     except ServiceError as error:
         print(f"chopmark demo: {error}", file=sys.stderr)
         return 3
-    except KeyboardInterrupt:
-        print("chopmark demo: interrupted; every service was stopped", file=sys.stderr)
-        return 130
 
 
 def _clock() -> int:
@@ -100,7 +97,10 @@ class _Demo:
             table, wrong = _table(results, language)
             wrong += _refusals(table, story, store, folder, language)
             step("杀死上海的见证进程，随后恢复", "the witness of Shanghai is killed, and comes back")
-            wrong += _outage(table, story, store, language)
+            outage = story.outage()
+            told = f"committed {outage.committed}, published {outage.published}, problem {outage.problem}"
+            self._console.print(f"    {guangdong.log.url}/status: {told}", markup=False)
+            wrong += _outage(outage, table, story, store, language)
         self._console.print(table)
         self._services.stop()
         step("四个服务均已停止", "all four services are stopped")
@@ -208,10 +208,9 @@ def _refusals(table: Table, story: Story, store: TrustStore, folder: Path, langu
     return [] if status == 422 and len(evidence) == 2 else ["fork"]
 
 
-def _outage(table: Table, story: Story, store: TrustStore, language: str) -> list[str]:
+def _outage(outage: Outage, table: Table, story: Story, store: TrustStore, language: str) -> list[str]:
     """Add what becomes of a log whose witness was killed, and of a licence that was issued meanwhile."""
     chinese = language == "zh"
-    outage = story.outage()
     _refresh(store, story.shanghai, story.guangdong)
     verdict = Verifier(store).verify(outage.code, at=_clock())
     told = (

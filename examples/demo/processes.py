@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -48,11 +48,11 @@ class Services:
 
     def start(self, service: Service) -> int:
         """Start a service, in a session of its own: Ctrl-C is for the demo, which then stops it. Answers its pid."""
-        with service.output.open("ab") as output:
+        with service.output.open("ab") as output, _signals_wait():
             process = subprocess.Popen(  # noqa: S603 - our own command
                 service.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        self._running[service.name] = process
+            self._running[service.name] = process
         return process.pid
 
     def wait_until_ready(self, *services: Service) -> None:
@@ -97,27 +97,42 @@ class Services:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
-        try:
+        with _signals_wait():  # a second Ctrl-C must not leave a process behind
             self.stop()
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the demo as an error does, through every `with` on the way."""
+    """Make Ctrl-C, SIGTERM and SIGHUP end the demo as an error does, through every `with` on the way."""
 
     def leave(number: int, _: FrameType | None) -> None:
+        print("chopmark demo: interrupted, the services are stopped", file=sys.stderr)
         sys.exit(128 + number)
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, leave) for number in numbers]
+    with _handled_by(leave):
+        yield
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold back what ends the demo while processes are started or stopped that it must not lose sight of."""
+    held: list[int] = []
+    try:
+        with _handled_by(lambda number, _: held.append(number)):
+            yield
+    finally:
+        for number in held:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def free_ports(count: int) -> list[int]:

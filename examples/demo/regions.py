@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,7 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.client import RemoteLedger, add_log_to_witness, init_witness
+from chopmark_ledger.errors import UnauthenticatedError
 from chopmark_ledger.log_clients import add_client, make_client
 from chopmark_ledger.log_setup import init_log
 
@@ -26,6 +28,7 @@ from examples.demo.processes import HOST, Service, free_ports
 
 TYPES = Path(__file__).parents[1] / "types"
 TYPE_FILES = ("food-business", "road-transport-practitioner", "constructor-registration")
+_ENROLLED_WITHIN = 10.0
 TYPE_AUTHORITY = "11100000MB99991003"
 FOOD, TRANSPORT, CONSTRUCTOR = (f"{TYPE_AUTHORITY}{code}" for code in ("001", "002", "003"))
 
@@ -72,29 +75,33 @@ def passphrase(folder: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is in one place: a region's registry, the service of its log, and the witness that it runs for the other."""
+    """What is in one place: a region's registry, the service of its log, and the witness that it runs for the other.
+
+    `food_system` is the key by which the log knows the food regulator's own system, which may log for that department.
+    """
 
     region: Region
     log: Service
     witness: Service
     witness_vkeys: tuple[str, ...]
+    food_system: Signer
 
     @property
     def log_folder(self) -> Path:
         """The data folder of the log."""
         return self.region.settings.log
 
-    def system_of(self, department: str, key: Signer) -> RemoteLedger:
-        """The log, as a department's own system writes to it, with the key that it was enrolled by."""
+    def as_food_system(self, food: str) -> RemoteLedger:
+        """The log, as the food regulator's own system writes to it."""
         log = self.region.log
         return RemoteLedger(
-            self.log.url, name=department, key=key, policy_text=log.policy, vkey=log.vkey, number=log.number
+            self.log.url, name=food, key=self.food_system, policy_text=log.policy, vkey=log.vkey, number=log.number
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """What a place is made of before its registry is: keys of log and witness, and where both will answer."""
+class PlannedPlace:
+    """A place whose registry is not made yet: the keys of log and witness, and where both will answer."""
 
     plan: Plan
     log: Service
@@ -103,7 +110,7 @@ class _Made:
     witness_vkeys: tuple[str, ...]
 
 
-def make_services(folder: Path) -> tuple[_Made, _Made]:
+def make_services(folder: Path) -> tuple[PlannedPlace, PlannedPlace]:
     """Make a log and a witness for each region, each log witnessed by the other region's witness; nothing runs yet."""
     secret = passphrase(folder)
     (folder / "services").mkdir()
@@ -119,7 +126,7 @@ def make_services(folder: Path) -> tuple[_Made, _Made]:
     return made[0], made[1]
 
 
-def make_place(folder: Path, made: _Made, clock: Callable[[], int]) -> Place:
+def make_place(folder: Path, made: PlannedPlace, clock: Callable[[], int]) -> Place:
     """Make the registry of a region, with departments and licence types, and let it write to the region's log."""
     plan = made.plan
     policy = _policy_file(folder, plan).read_text(encoding="utf-8")
@@ -131,7 +138,9 @@ def make_place(folder: Path, made: _Made, clock: Callable[[], int]) -> Place:
     )
     key = region.log_client_key
     assert key is not None  # noqa: S101 - the log is served
+    food_system = Ed25519Signer.generate()
     add_client(region.settings.log, make_client(client_name(plan.code), [key], (), plan.code))
+    add_client(region.settings.log, make_client(plan.food, [food_system.public_key], [plan.food], None))
     region.add_department(plan.food, plan.food_name)
     region.add_department(plan.transport, plan.transport_name)
     for name in TYPE_FILES:
@@ -140,12 +149,13 @@ def make_place(folder: Path, made: _Made, clock: Callable[[], int]) -> Place:
     region.grant(plan.food, f"{plan.code}/{FOOD}")
     region.grant(plan.transport, f"{plan.code}/{TRANSPORT}")
     region.grant(plan.transport, f"{plan.code}/{CONSTRUCTOR}")
-    return Place(region, made.log, made.witness, made.witness_vkeys)
+    return Place(region, made.log, made.witness, made.witness_vkeys, food_system)
 
 
 def make_peers(one: Region, other: Region) -> None:
     """Publish both regions, and make each a peer of the other."""
     for region in (one, other):
+        _wait_until_enrolled(region)
         region.publish()
     one.add_peer(other.settings.data)
     other.add_peer(one.settings.data)
@@ -153,21 +163,28 @@ def make_peers(one: Region, other: Region) -> None:
         region.publish()
 
 
-def enrol_system(place: Place, department: str) -> Signer:
-    """Let a department's own system write to the log too, for that department alone; answers its key."""
-    key = Ed25519Signer.generate()
-    add_client(place.log_folder, make_client(department, [key.public_key], [department], None))
-    return key
+def _wait_until_enrolled(region: Region) -> None:
+    """Wait until the log knows the registry: its service looks at the list of clients now and then."""
+    end = time.monotonic() + _ENROLLED_WITHIN
+    while True:
+        try:
+            region.send()
+        except UnauthenticatedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
-def _make_services(folder: Path, plan: Plan, secret: bytes, ports: tuple[int, int]) -> _Made:
+def _make_services(folder: Path, plan: Plan, secret: bytes, ports: tuple[int, int]) -> PlannedPlace:
     host = f"{plan.code.lower()}.example"
     log_folder, witness_folder = Settings(folder / plan.code, b"").log, _witness_folder(folder, plan)
     origin = f"{host}/log/{date.today().year}"  # noqa: DTZ011 - the year on the wall
     log = init_log(log_folder, origin=origin, number=1, passphrase=secret)
     witness_vkeys = init_witness(witness_folder, name=f"{host}/witness", passphrase=secret)
     policy = ("--policy", str(_policy_file(folder, plan)))
-    return _Made(
+    return PlannedPlace(
         plan,
         _service(folder, f"log of {plan.code}", log_folder, ports[0], policy),
         (log.vkey, log.pq_vkey),

@@ -30,7 +30,7 @@ from chopmark_ledger.witness_client import HttpWitness
 
 from examples.demo import licences
 from examples.demo.processes import ServiceError, Services
-from examples.demo.regions import CONSTRUCTOR, GUANGDONG, SHANGHAI, Place, enrol_system
+from examples.demo.regions import CONSTRUCTOR, GUANGDONG, SHANGHAI, Place
 
 DAY = 24 * 3600
 VALID, INVALID, INDETERMINATE = Outcome.VALID, Outcome.INVALID, Outcome.INDETERMINATE
@@ -102,7 +102,6 @@ class Story:
 
         # The food regulator's first key is stolen, and the access of its own system to the log with it. What stood in
         # the log before then stays good, by its index.
-        access = enrol_system(self.guangdong_place, GUANGDONG.food)
         stolen_kid, stolen = licences.credential_signer(region, GUANGDONG.food)
         region.revoke_key(stolen_kid, RevocationReason.COMPROMISED, trusted_size=_published(region).size)
         region.add_key(GUANGDONG.food, InventoryUse.CREDENTIAL)
@@ -138,7 +137,7 @@ class Story:
             holder_key=self.holder.public_key,
             fields=self.credentials["personal"].disclosed_fields(),
         )
-        with self.guangdong_place.system_of(GUANGDONG.food, access) as log:
+        with self.guangdong_place.as_food_system(GUANGDONG.food) as log:
             self.credentials["above"] = licences.log_beside_registry(region, log, forged, 1)
             self.credentials["not-granted"] = licences.log_beside_registry(region, log, beyond, 2)
         region.publish()
