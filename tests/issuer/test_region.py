@@ -30,6 +30,7 @@ from chopmark.note import Note
 from chopmark.presentation import present
 from chopmark.verdict import Outcome
 from chopmark.verifier import Verifier
+from chopmark_issuer import outbox
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.holders import Holder
 from chopmark_issuer.keys import InventoryUse
@@ -205,6 +206,22 @@ def test_without_a_quorum_nothing_new_is_published_and_the_next_time_goes_on(wor
         published = region.publish()
         assert "status/1" in published.files
         assert region.registry.credentials(issued.number)[0].log_index is not None
+
+
+def test_entries_that_the_log_refuses_are_told_and_hold_up_nothing(world: Any) -> None:
+    region = world.guangdong
+    foreign = CredentialEntry("US-IL/CHICAGO-BACP", b"\x11" * 32).encode()
+    with region.database.writing() as connection:
+        outbox.enqueue(connection, [foreign, b"junk", foreign])
+    issued = world.issue_food()
+    published = region.publish()
+    assert len(published.problems) == 2
+    assert published.problems[0].startswith(
+        "the log refuses 2 entries, the first of them credential 1111111111111111 of US-IL/CHICAGO-BACP: "
+    )
+    assert published.problems[1].startswith("the log refuses 4 bytes that are no entry: ")
+    assert region.with_proofs(region.registry.credentials(issued.number)[0]).landmark_proof is not None
+    assert region.publish().problems == published.problems, "as long as they are refused"
 
 
 def test_new_roots_are_followed_by_peers_and_inspectors(world: Any) -> None:
