@@ -123,6 +123,7 @@ def test_a_name_that_a_cosignature_cannot_bear_makes_no_witness(tmp_path: Path, 
         NoteSigner("cn-bj.example/key", MlDsa44Signer.generate()).vkey,
         NoteSigner("x" * 256, Ed25519Signer.generate()).vkey,
     ],
+    ids=["no vkey", "a witness's", "for documents", "a name too long"],
 )
 def test_what_is_no_key_of_a_log_leaves_no_witness_behind(tmp_path: Path, folder: Path, vkey: str) -> None:
     with pytest.raises(FormatError):
