@@ -46,6 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedLog]:
     made = ServedLog(tmp_path_factory.mktemp("served") / "log")
     made.set_up()
     made.start()
+    assert made.url, "a token made before the service began would be refused"
     yield made
     made.close()
 
@@ -169,7 +170,6 @@ def without_logs(policy: str) -> str:
 
 
 def test_nothing_of_a_request_but_its_route_stands_in_the_log_of_events(served: ServedLog) -> None:
-    assert served.url
     bearer = token()
     body = encode_request(77, served.entries(1))
     headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}

@@ -10,7 +10,6 @@ import asyncio
 
 from chopmark.errors import FormatError, LimitError
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from chopmark_ledger.errors import BackpressureError, SlowBodyError, UnsupportedBodyError
 
@@ -52,24 +51,29 @@ class BodyReader:
             FormatError: it broke off.
             BackpressureError: too many bodies are being read.
         """
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._max_size):
+        text = request.headers.get("content-length", "")
+        declared = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        if declared is not None and declared > self._max_size:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._read(request)
+                return await self._read(request, declared)
         except TimeoutError as error:
             raise SlowBodyError(
                 f"the body did not come within {self._seconds:g} seconds", where="body", remedy="Send it again"
             ) from error
-        except ClientDisconnect as error:
-            raise FormatError("the body broke off", where="body") from error
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, request: Request, declared: int | None) -> bytes:
         parts: list[bytes] = []
         size = 0
+        more = True
         try:
-            async for part in request.stream():
+            while more and size != declared:  # what is all there need not be waited for to end
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise FormatError("the body broke off", where="body")
+                part = message.get("body", b"")
+                more = message.get("more_body", False)
                 size += len(part)
                 self.held += len(part)
                 if size > self._max_size:

@@ -39,9 +39,9 @@ _LOOK_EVERY = 0.25
 _HEADER_TIMEOUT = 30_000
 """Milliseconds for the head of a request: a client that trickles it holds a connection no longer."""
 _ANNOUNCE_EVERY = 0.02
-_SWITCH = 0.0005
+_SWITCH = 0.002
 """Seconds after which a thread that computes lets another one: by default the event loop, which lets go for each
-signature that it verifies, would wait ten times as long for threads that commit and publish."""
+signature that it verifies, would wait longer for threads that commit and publish."""
 
 
 class ServiceSettings(Protocol):
