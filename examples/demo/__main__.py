@@ -98,7 +98,7 @@ class _Demo:
             wrong += _refusals(table, story, store, folder, language)
             step("杀死上海的见证进程，随后恢复", "the witness of Shanghai is killed, and comes back")
             outage = story.outage()
-            told = f"committed {outage.committed}, published {outage.published}, problem {outage.problem}"
+            told = f"committed {outage.committed}, published {outage.published}: {outage.problem}"
             self._console.print(f"    {guangdong.log.url}/status: {told}", markup=False)
             wrong += _outage(outage, table, story, store, language)
         self._console.print(table)
