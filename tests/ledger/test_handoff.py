@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import Future
 
@@ -67,3 +68,33 @@ def test_a_wait_that_was_cancelled_disturbs_no_other() -> None:
         assert first.result() == 1
 
     asyncio.run(scenario())
+
+
+def test_no_answer_is_left_behind_when_two_threads_answer_at_once() -> None:
+    """Each pair is answered by two threads that wait for each other, as close to one moment as they can."""
+
+    async def scenario() -> None:
+        handoff = Handoff()
+        together = threading.Barrier(2)
+        pairs: list[tuple[Future[int], Future[int]]] = [(Future(), Future()) for _ in range(3_000)]
+
+        def answer(side: int) -> None:
+            for pair in pairs:
+                together.wait()
+                pair[side].set_result(side)
+
+        threads = [threading.Thread(target=answer, args=(side,)) for side in (0, 1)]
+        waits = [asyncio.ensure_future(handoff.wait(future)) for pair in pairs for future in pair]
+        await asyncio.sleep(0)
+        for thread in threads:
+            thread.start()
+        assert await asyncio.wait_for(asyncio.gather(*waits), 30) == [0, 1] * len(pairs)
+        for thread in threads:
+            thread.join()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        asyncio.run(scenario())
+    finally:
+        sys.setswitchinterval(interval)

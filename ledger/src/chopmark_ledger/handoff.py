@@ -7,7 +7,7 @@ one commit at once, so here the first of them wakes the loop and the others come
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import threading
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ class Handoff:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._ready: list[tuple[asyncio.Future[Any], Future[Any]]] = []
+        self._is_woken = False
+        self._mutex = threading.Lock()
 
     async def wait(self, future: Future[_T]) -> _T:
         """The result of a future, or its exception; a wait that is cancelled lets the future go on."""
@@ -28,14 +30,18 @@ class Handoff:
         return await waiting
 
     def _hand_over(self, waiting: asyncio.Future[Any], done: Future[Any]) -> None:
-        """Called by whatever thread answers."""
-        self._ready.append((waiting, done))
-        if len(self._ready) == 1:  # else the one that came before has woken the loop, which takes all there are
+        """Called by whatever thread answers: the sequencer's, or the event loop's own for what is done already."""
+        with self._mutex:
+            self._ready.append((waiting, done))
+            is_first, self._is_woken = not self._is_woken, True
+        if is_first:  # else the loop was woken before, and takes this one too
             self._loop.call_soon_threadsafe(self._take)
 
     def _take(self) -> None:
-        while self._ready:
-            waiting, done = self._ready.popleft()
+        with self._mutex:
+            taken, self._ready = self._ready, []
+            self._is_woken = False  # what comes from here on wakes the loop again
+        for waiting, done in taken:
             if waiting.done():
                 continue  # cancelled
             error = asyncio.CancelledError() if done.cancelled() else done.exception()
