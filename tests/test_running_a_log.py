@@ -1,4 +1,5 @@
-"""The guide for operators: its two regions on one machine are typed as they stand, in an empty folder."""
+"""The guide for operators: its two regions on one machine are typed as they stand, in an empty folder; and what it says
+of settings, messages and metrics is what the services have."""
 
 from __future__ import annotations
 
@@ -12,9 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chopmark_ledger
 import pytest
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
+from chopmark_ledger import log_metrics, telemetry, witness_metrics
+from chopmark_ledger.service_settings import LogServiceSettings
+from chopmark_ledger.witness_settings import WitnessServiceSettings
+from pydantic import BaseModel
 
 GUIDE = Path(__file__).parents[1] / "docs" / "running-a-log.md"
 PORTS = ("8480", "8481", "8490", "8491")
@@ -23,11 +29,15 @@ SECONDS = 120
 """For a machine that does much else; alone it takes ten."""
 
 
+def section(title: str) -> str:
+    """A section of the guide."""
+    (found,) = (each for each in GUIDE.read_text(encoding="utf-8").split("\n## ") if each.startswith(f"{title}\n"))
+    return found
+
+
 def commands() -> str:
     """The shell commands of the first section, one after the other."""
-    section = GUIDE.read_text(encoding="utf-8").split("\n## ")[1]
-    assert section.startswith("Two regions on one machine\n")
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", section("Two regions on one machine"), re.MULTILINE | re.DOTALL))
 
 
 def with_free_ports(script: str) -> str:
@@ -74,3 +84,34 @@ def test_the_commands_of_the_guide_work_in_an_empty_folder(tmp_path: Path) -> No
     policy = TlogPolicy.parse((tmp_path / "gd/policy").read_bytes())
     proof = TlogProof.parse((tmp_path / "first.tlog-proof").read_bytes())
     assert policy.check(proof.checkpoint_note).checkpoint.size == 1001
+
+
+@pytest.mark.parametrize("settings", [LogServiceSettings, WitnessServiceSettings])
+def test_the_guide_names_every_setting(settings: type[BaseModel]) -> None:
+    text = section("Settings")
+    for name in settings.model_fields:
+        flag = "--log" if name == "logs" else f"--{name.replace('_', '-')}"
+        assert f"`{flag}`" in text or f"`CHOPMARK_LOG_{name.upper()}`" in text, name
+
+
+def test_the_messages_in_the_guide_are_those_of_the_code() -> None:
+    folder = Path(chopmark_ledger.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    rows = re.findall(r"^\| (`.*?) \|", section("When something is wrong"), re.MULTILINE)
+    assert len(rows) >= 7
+    for message in (each for row in rows for each in re.findall("`([^`]+)`", row)):
+        for part in filter(None, (each.strip(" ,") for each in message.split("…"))):
+            assert part in source, message
+
+
+def test_the_metrics_in_the_guide_are_those_of_the_services() -> None:
+    told = "".join(str(module.__doc__) for module in (log_metrics, witness_metrics, telemetry))
+    named = set(re.findall("chopmark_(log|witness)_([a-z_]+)", section("What to watch")))
+    assert len(named) >= 10
+    for service, metric in named:
+        name = metric.removesuffix("_bucket")
+        is_of_requests = name == "http_requests_total" and "http_requests_total" in str(
+            telemetry.RequestTelemetry.__doc__
+        )
+        assert is_of_requests or name in told or f"chopmark_{service}_{name}" in told, metric
