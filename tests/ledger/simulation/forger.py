@@ -16,8 +16,8 @@ ORIGIN = "cn-gd.example/log/2026"
 
 
 def forged_request(history: History, held: int, key: Signer, random: Random) -> bytes:
-    """An `add-checkpoint` request for another history, not larger than what the witness holds; it leaves the true one
-    somewhere, and its proof from there is a good one.
+    """An `add-checkpoint` request for another history, which leaves the true one before what the witness holds; its
+    proof from there is a good one.
 
     Args:
         history: the true one.
@@ -26,7 +26,7 @@ def forged_request(history: History, held: int, key: Signer, random: Random) -> 
         random: chooses where the histories part.
     """
     parting = random.randrange(1, held)
-    size = random.choice((held, random.randint(parting + 1, held)))
+    size = random.choice((held, random.randint(parting + 1, held + 5)))
     other = History([*history.entries[:parting], *(b"forged %d" % number for number in range(parting, size))])
     old = random.choice((held, parting, min(held, size)))
     proof: list[bytes] = []

@@ -187,7 +187,8 @@ class Watch:
         must(False, f"{node.name} answered without having written size {size}")
 
     def _check_claim(self, size: int, root: bytes, what: str) -> None:
-        self._check_history()
+        if len(self.database.entries) != self.history.size:
+            self._check_history()
         must(size <= self.history.size, f"{what} size {size}, committed are {self.history.size}")
         must(root == self.history.root(size), f"{what} a root of size {size} that is not that of the entries")
 
@@ -211,21 +212,33 @@ class Watch:
         self._whole.clear()
         if self.rotten:
             self.damaged = {name for name, held in self.rotten if seen_content(self.files, public(name)) == held}
-        checkpoint = self._look_at_checkpoint(seen_content(self.files, public("checkpoint")), is_seen=True)
+            if "checkpoint" in self.damaged:
+                self.seen = min(self.seen, self.settled)
+        seen, left_contents = self._contents("checkpoint")
+        checkpoint = self._look_at_checkpoint(seen, is_seen=True)
         must(
             checkpoint >= self.seen or "checkpoint" in self.damaged,
             f"the published size fell from {self.seen} to {checkpoint}",
         )
         self.seen = max(self.seen, checkpoint)
-        for content in self.files.after_power_cut(public("checkpoint")):
-            if content is not None and ("checkpoint", content) in self.rotten:
-                continue
+        for content in left_contents:
             size = self._look_at_checkpoint(content, is_seen=False)
             must(
                 size >= self.settled,
                 f"size {self.settled} was noted as published, a power cut would leave {size}",
             )
         self._look_at_landmarks()
+
+    def _contents(self, name: str) -> tuple[bytes | None, list[bytes | None]]:
+        """What is seen of a public file, and what else a power cut may leave of it; bits that flipped left out."""
+        path = public(name)
+        sure = self.files.sure_content(path)
+        if sure is not None:
+            return sure, [] if (name, sure) in self.rotten else [sure]
+        left = self.files.after_power_cut(path)
+        return seen_content(self.files, path), [
+            each for each in left if each is None or (name, each) not in self.rotten
+        ]
 
     def _look_at_checkpoint(self, content: bytes | None, *, is_seen: bool) -> int:
         if content is None or ("checkpoint", content) in self.rotten:
@@ -278,15 +291,14 @@ class Watch:
     def _look_at_landmarks(self) -> None:
         if "landmarks" in self.damaged:
             return
-        seen = seen_content(self.files, public("landmarks")) or b""
+        content, left_contents = self._contents("landmarks")
+        seen = content or b""
         must(seen.startswith(self.seen_landmarks), "the landmark file has changed or shrunk")
         self.seen_landmarks = seen
         self._check_landmarks(seen)
         if len(seen) > len(self.longest_landmarks):
             self.longest_landmarks = seen
-        for content in self.files.after_power_cut(public("landmarks")):
-            if content is not None and ("landmarks", content) in self.rotten:
-                continue
+        for content in left_contents:
             must(content is not UNKNOWN, "a power cut would leave the landmark file torn")
             left = content or b""
             must(
@@ -358,6 +370,8 @@ class Watch:
             self.is_stale = False
             self.history.cut(len(self.database.entries))
         self.look()
+        size = len(self.database.entries)
+        must(self.seen <= size, f"the log goes on from size {size} under a published checkpoint of size {self.seen}")
 
     def _begin_again(self) -> None:
         self.seen = 0

@@ -131,6 +131,8 @@ class Process:
         """Steps until it crashes, None for never."""
         self.meanwhile: Callable[[], None] | None = None
         """What the world may do while this process waits for a step on its disk or its network."""
+        self.holds_the_log = False
+        """Whether other threads would have to wait for the log."""
         self.observer: Callable[[], None] | None = None
         """Who looks, at each step, at what the steps before have made of the world."""
         machine.surroundings.processes[mount] = self
@@ -158,8 +160,8 @@ class Process:
                 raise SimulatedCrash
 
     def wait(self, *what: object) -> None:
-        """A step during which the rest of the world goes on."""
-        if self.meanwhile is not None:
+        """A step during which the rest of the world goes on, unless the log is held meanwhile."""
+        if self.meanwhile is not None and not self.holds_the_log:
             self.meanwhile()
         self.step(*what)
 

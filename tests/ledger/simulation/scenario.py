@@ -16,14 +16,13 @@ from chopmark import merkle
 from chopmark.errors import StorageError
 from chopmark_ledger import prover
 
+from tests.ledger.simulation.audit import audit
 from tests.ledger.simulation.clients import SimulatedClient
-from tests.ledger.simulation.database import SimulatedDatabase
-from tests.ledger.simulation.file_system import Parts
-from tests.ledger.simulation.forger import forged_request
 from tests.ledger.simulation.history import TILE_WIDTH
-from tests.ledger.simulation.invariants import PUBLIC, public
 from tests.ledger.simulation.machines import Violation, must
-from tests.ledger.simulation.network import Liar, WitnessNode
+from tests.ledger.simulation.mishaps import Mishaps, Trouble
+from tests.ledger.simulation.network import Liar
+from tests.ledger.simulation.operations import Operator
 from tests.ledger.simulation.system_calls import simulated_system_calls
 from tests.ledger.simulation.templates import world_of_size
 from tests.ledger.simulation.world import Run, Setup
@@ -31,6 +30,10 @@ from tests.ledger.simulation.world import Run, Setup
 STEPS = 30
 ROUNDS_TO_RECOVER = 4
 """Publications within which all is published, once the faults are over, beside one for each batch that waits."""
+
+
+AUDITED = 0.2
+"""Of the seeds, how many end with the ledger's own check of the whole log."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +62,6 @@ def run_seed(seed: int, *, with_trace: bool = False) -> Outcome:
     return Outcome(seed, violation, tuple(trace or ()))
 
 
-@dataclass(frozen=True)
-class Backup:
-    """A database and the public folder beside it, at one time."""
-
-    database: SimulatedDatabase
-    files: dict[Parts, bytes]
-
-
-@dataclass
-class Trouble:
-    """Which kinds of trouble there are: the probability of each, per step."""
-
-    crash: float
-    disk: float
-    network: float
-    clocks: float
-    operator: float
-    meanwhile: float
-    forger: bool
-    rival: bool
-
-
 class Scenario:
     """The steps of one seed."""
 
@@ -95,23 +76,14 @@ class Scenario:
             landmark_interval=random.choice((60, 900)),
             max_unpublished=random.choice((30, 500_000, 500_000)),
         )
-        self.trouble = Trouble(
-            crash=random.choice((0, 0.1, 0.3)),
-            disk=random.choice((0, 0, 0.1, 0.2)),
-            network=random.choice((0, 0.1, 0.3)),
-            clocks=random.choice((0, 0, 0.1)),
-            operator=random.choice((0, 0, 0.05, 0.15)),
-            meanwhile=random.choice((0, 0, 0.02, 0.1)),
-            forger=random.random() < 0.2,
-            rival=random.random() < 0.05,
-        )
+        self.trouble = Trouble.choose(random)
         size = random.choice((1, 1, 1, 1, 200, 253, 1020))
         self.world = world_of_size(self.setup, size, random, trace)
         self.world.surroundings.note("setup", self.setup)
         self.world.surroundings.note("trouble", self.trouble)
         self.watch = self.world.watch
-        self.newest: SimulatedDatabase | None = None
-        self.backups: list[Backup] = []
+        self.mishaps = Mishaps(self.world)
+        self.operator = Operator(self.world, may_restore=not (has_liar or self.trouble.rival))
         self._is_within = False
         if self.trouble.meanwhile and not self.trouble.rival:
             self.world.meanwhile = self.meanwhile
@@ -132,17 +104,17 @@ class Scenario:
         trouble, happens = self.trouble, self.world.surroundings.happens
         self.world.surroundings.time += self.random.choice((0, 1, 1, 5, 60))
         if happens(trouble.crash):
-            self.crash()
+            self.mishaps.crash()
         if happens(trouble.disk):
-            self.disturb_a_disk()
+            self.mishaps.disturb_a_disk()
         if happens(trouble.network):
-            self.disturb_the_network()
+            self.mishaps.disturb_the_network()
         if happens(trouble.clocks):
-            self.move_a_clock()
+            self.mishaps.move_a_clock()
         if happens(trouble.operator):
-            self.operate()
-        if trouble.forger and happens(0.1):
-            self.forge()
+            self.operator.operate()
+        if trouble.forger and happens(0.3):
+            self.mishaps.forge()
         if trouble.rival and happens(0.1) and self.world.run is not None and not self.watch.is_stale:
             self.world.open_rival()
         if self.world.run is None and (happens(0.7) or not self.trouble.crash):
@@ -253,7 +225,7 @@ class Scenario:
                 case 4:
                     self.world.surroundings.time += self.random.choice((1, 10, 400))
                 case 5 if self.trouble.network:
-                    self.disturb_the_network()
+                    self.mishaps.disturb_the_network()
         finally:
             self._is_within = False
 
@@ -265,195 +237,10 @@ class Scenario:
             self.world.cut_power()
         if self.world.open() or not self.watch.is_stale:
             return
-        if self.newest is not None and self.world.surroundings.happens(0.5):
-            self.bring_back_the_newest()
+        if self.world.surroundings.happens(0.5):
+            self.operator.bring_back_the_newest()
 
     # Trouble
-
-    def crash(self) -> None:
-        """Let the log crash now, or at one of its next steps."""
-        run = self.world.run
-        match self.random.randrange(6):
-            case 0:
-                self.world.end_run()
-            case 1:
-                self.world.cut_power()
-            case _ if run is not None:
-                run.process.steps_left = int(self.random.expovariate(1 / 20))
-
-    def disturb_a_disk(self) -> None:
-        """Let a disk fail for a while, or end that."""
-        machines = [self.world.machine, self.world.machine, *(node.machine for node in self.world.witnesses)]
-        faults = self.random.choice(machines).faults
-        rate = self.random.choice((0.01, 0.05, 0.3))
-        match self.random.randrange(10):
-            case 0:
-                faults.is_full = True
-            case 1:
-                faults.is_read_only = True
-            case 2:
-                faults.read_fails = rate
-            case 3:
-                faults.write_fails = rate
-            case 4 | 5:
-                faults.sync_fails = rate
-            case 6:
-                faults.transaction_fails = rate
-            case 7:
-                faults.commit_is_unknown = rate
-            case _:
-                faults.heal()
-        self.world.surroundings.note("   ", "disk:", faults)
-
-    def disturb_the_network(self) -> None:
-        """Let a witness or the way to it fail, or recover."""
-        node = self.random.choice(self.world.witnesses)
-        faults = node.network
-        rate = self.random.choice((0.1, 0.5, 1))
-        match self.random.randrange(14):
-            case 0:
-                faults.request_lost = rate
-            case 1:
-                faults.answer_lost = rate
-            case 2 | 3:
-                faults.late = rate
-            case 4:
-                faults.doubled = rate
-            case 5:
-                faults.garbled = rate
-            case 6:
-                faults.old_answer = rate
-            case 7:
-                faults.is_cut = True
-            case 8:
-                self.world.network.deliver_one()
-            case 9 | 10:
-                self.crash_a_witness(node)
-            case _:
-                faults.heal()
-                if not node.is_running:
-                    node.start()
-        self.world.surroundings.note("   ", node.name, faults)
-
-    def crash_a_witness(self, node: WitnessNode) -> None:
-        """Let a witness crash, at once or within a request, or start again."""
-        if isinstance(node, Liar):
-            return
-        if not node.is_running:
-            node.start()
-            return
-        match self.random.randrange(3):
-            case 0:
-                node.machine.kill()
-            case 1:
-                node.machine.cut_power()
-            case _:
-                node.crash_within(int(self.random.expovariate(1 / 8)))
-
-    def move_a_clock(self) -> None:
-        """Let the clock of a machine jump."""
-        machine = self.random.choice([self.world.machine, *(node.machine for node in self.world.witnesses)])
-        machine.skew = self.random.choice((0, 0, -10, -299, -301, -86_400, 10, 299, 301, 86_400))
-        self.world.surroundings.note("   ", machine.name, "clock is ahead by", machine.skew)
-
-    def forge(self) -> None:
-        """Somebody with the log's key offers a witness another history of what it has cosigned."""
-        node = self.random.choice(self.world.witnesses)
-        if node.largest > 1 and not isinstance(node, Liar) and not self.watch.was_stale:
-            body = forged_request(self.watch.history, node.largest, self.world.keys[0], self.random)
-            self.world.surroundings.note("   ", "a forger asks", node.name)
-            answer = self.world.network.forge(node, body)
-            must(answer is None or answer.status != 200, f"{node.name} cosigned a forged checkpoint")
-
-    def operate(self) -> None:
-        """What people do to a log: backups, and what goes wrong with them and without."""
-        match self.random.randrange(9):
-            case 0 | 1 | 2 if not self.watch.damaged and not self.watch.is_stale:
-                files = {path: file.content for path, file in self.world.machine.files.files(PUBLIC)}
-                self.backups.append(Backup(self.world.database.backup(), files))
-            case 3:
-                self.lose_the_folder()
-            case 4 if self.backups:
-                self.restore_the_folder(self.random.choice(self.backups))
-            case 5 | 6:
-                self.restore_the_database()
-            case 7:
-                self.flip_a_bit()
-            case 8:
-                self.bring_back_the_newest()
-
-    def lose_the_folder(self) -> None:
-        """The public folder is gone, perhaps under a log that runs."""
-        self.world.surroundings.note("   ", "the public folder is lost")
-        self.world.machine.files.remove_all(PUBLIC)
-        self.watch.after_folder_change()
-
-    def restore_the_folder(self, backup: Backup) -> None:
-        """The public folder comes from a backup."""
-        self.world.surroundings.note("   ", "the public folder comes from a backup")
-        self.world.machine.files.remove_all(PUBLIC)
-        for path, content in backup.files.items():
-            self.world.machine.files.put(path, content)
-        self.watch.after_folder_change()
-
-    def restore_the_database(self) -> None:
-        """The database comes from a backup, while the log is down."""
-        if not self.backups or self.watch.is_stale or self.setup.has_liar or self.trouble.rival:
-            return
-        chosen = self.random.choice(self.backups)
-        backup = chosen.database
-        shown = (len(self.watch.longest_landmarks) - 16) // 64
-        may_go_on = backup.tree.size >= self.watch.exposed and len(backup.landmarks) >= shown
-        if backup.tree.size >= self.watch.published and not may_go_on:
-            # Only a witness, or somebody who read the landmark file, could tell. Nobody promises to notice that.
-            return
-        self.world.surroundings.note("   ", "the database comes from a backup, of size", backup.tree.size)
-        self.world.end_run()
-        self.newest = self.world.database.backup()
-        self.world.database.become(backup)
-        self.watch.after_restore(may_go_on=may_go_on)
-        if self.random.random() < 0.5:
-            self.world.surroundings.note("   ", "the mark of what was committed is lost")
-            self.world.machine.files.remove_all(("data", "committed"))
-        match self.random.randrange(3):
-            case 0:
-                self.lose_the_folder()
-            case 1:
-                self.restore_the_folder(chosen)
-        self._forget_answers()
-
-    def bring_back_the_newest(self) -> None:
-        """The operator finds the newest database again, and moves away what the log has written without it."""
-        if self.newest is not None and self.watch.is_stale:
-            self.world.surroundings.note("   ", "the newest database is back")
-            self.world.end_run()
-            has_grown = self.world.database.entries != self.newest.entries[: len(self.world.database.entries)]
-            self.world.database.become(self.newest)
-            self.newest = None
-            self.watch.after_return()
-            self._forget_answers()
-            if has_grown:
-                self.world.machine.files.remove_all(("data", "committed"))
-                self.lose_the_folder()
-            self.watch.look()
-
-    def _forget_answers(self) -> None:
-        for client in self.world.clients:
-            client.forget_answers(set(self.watch.acknowledged))
-
-    def flip_a_bit(self) -> None:
-        """A bit flips in a public file, on the disk."""
-        files = list(self.world.machine.files.files(PUBLIC))
-        if files:
-            path, file = self.random.choice(files)
-            if file.is_settled and file.content:
-                damaged = bytearray(file.content)
-                damaged[self.random.randrange(len(damaged))] ^= 1 << self.random.randrange(8)
-                file.content = file.platter = bytes(damaged)
-                name = "/".join(path[len(PUBLIC) :])
-                self.watch.rotten.add((name, file.content))
-                self.watch.damaged.add(name)
-                self.world.surroundings.note("   ", "a bit flips in", name)
 
     # The end
 
@@ -484,9 +271,9 @@ class Scenario:
             if not isinstance(node, Liar):
                 node.start()
         self.watch.look()
-        self.bring_back_the_newest()
+        self.operator.bring_back_the_newest()
         if self.watch.damaged:
-            self.lose_the_folder()
+            self.operator.lose_the_folder()
         while world.network.deliver_one():
             pass
         self._publish_everything()
@@ -515,7 +302,9 @@ class Scenario:
                 if index is not None:
                     self._check_proof(run, index, entry)
                     break
-        must(public("checkpoint") in dict(world.machine.files.files(PUBLIC)), "no checkpoint stands in the end")
+        if self.random.random() < AUDITED:
+            report = audit(world.machine.files, world.policy)
+            must(report.is_sound, f"the check finds damage in the end: {report.damage}")
 
     def _send_everything(self, run: Run) -> None:
         for client in self.world.clients:

@@ -163,7 +163,11 @@ class SystemCalls:
         process, path, file = self._open[descriptor]
         assert isinstance(file, File)
         assert offset == 0
-        process.write_call("write", path)
+        process.holds_the_log = True  # the mark of what is committed is written before the next commit may begin
+        try:
+            process.write_call("write", path)
+        finally:
+            process.holds_the_log = False
         process.machine.files.overwrite(file, data)
         return len(data)
 
