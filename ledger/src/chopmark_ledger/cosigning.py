@@ -242,11 +242,12 @@ class Cosigners:
                 pending.contradictions[each] = error
             return
         except ChopmarkError as error:
-            each.report = replace(each.report, at=now, problem=str(error))
+            answered_at = now if answer.exception() is None else each.report.at  # not where nobody answered
+            each.report = replace(each.report, at=answered_at, problem=str(error))
             return
         except Exception as error:
             # The client of a witness has no business ending a publication, whatever befalls it.
-            each.report = replace(each.report, at=now, problem=f"its client failed: {type(error).__name__}")
+            each.report = replace(each.report, problem=f"its client failed: {type(error).__name__}")
             return
         each.report = replace(each.report, size=judgement.held, at=now, problem=judgement.problem)
         if judgement.lines:
