@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
-from chopmark.entries import CredentialEntry, StatusListEntry, TrustStatementEntry, parse_entry
+from chopmark.entries import CredentialEntry, StatusListEntry, TrustBundleEntry, TrustStatementEntry, parse_entry
 from chopmark.errors import FormatError, LimitError
 from chopmark_ledger import batch
 from chopmark_ledger.batch import (
@@ -75,6 +75,14 @@ def test_a_client_is_one_of_its_issuers_and_a_region_of_all_within_it() -> None:
     assert region.is_client_of("CN-SH/1")
     for other in ("CN-GDX/1", "CN-G/1", "CN-SH/2", "CN-GD", "cn-gd/1"):
         assert not region.is_client_of(other)
+
+
+def test_a_region_logs_no_trust_bundle_of_another() -> None:
+    bundles = [TrustBundleEntry(region, 1, DIGEST).encode() for region in ("CN-GD", "CN-SH", "CN-GDX", "cn-gd", "CN")]
+    refused = refusals(Client("region", region="CN-GD"), bundles)
+    assert [each.position for each in refused] == [1, 2, 3, 4]
+    assert refused[0].reason == "client region speaks for CN-GD, not for CN-SH"
+    assert len(refusals(Client("department", frozenset({ISSUER})), bundles)) == len(bundles)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "\ud800", "a\x1b[2J", "a\nb"])

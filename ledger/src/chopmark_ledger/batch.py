@@ -2,7 +2,8 @@
 
     kind 0       the log itself, at its beginning
     kind 1, 2    a client of the issuer that the entry names, or its region
-    kind 3, 4, 5 the region
+    kind 3, 5    a region
+    kind 4       the region that the entry names
 
 Each entry is judged by itself: one that may not enter is refused with its reason, its neighbours enter. A batch is
 known by (client, number, SHA-256 of its body), the body being all entries as sent, the refused ones too, the way an
@@ -49,8 +50,8 @@ class Client:
     Args:
         name: the identity under which batch numbers are counted.
         issuers: the issuer ids, `<region>/<organisation code>`, whose credentials and status lists it may log.
-        region: the region it speaks for, if it does: it may log trust statements, bundles, landmark files, and the
-            credentials and status lists of every issuer `<region>/…`.
+        region: the region it speaks for, if it does: it may log trust statements, bundles of it, landmark files, and
+            the credentials and status lists of every issuer `<region>/…`.
 
     Raises:
         FormatError: the name is not 1 to 200 printable characters, or the region empty.
@@ -174,9 +175,10 @@ def _refusal(client: Client, data: bytes) -> str | None:
                 return f"client {client.name} may not add entries of {_shown(entry.issuer)}"
         case entry_formats.GenesisEntry():
             return "a genesis entry is added by the log itself, at its beginning"
-        case _:
-            if not client.is_region:
-                return f"client {client.name} does not speak for the region"
+        case _ if not client.is_region:
+            return f"client {client.name} does not speak for the region"
+        case entry_formats.TrustBundleEntry() if entry.region != client.region:
+            return f"client {client.name} speaks for {client.region}, not for {_shown(entry.region)}"
     return None
 
 
