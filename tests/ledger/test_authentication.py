@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,56 @@ def test_a_token_does_not_come_back_when_the_clock_goes_back(door: Door) -> None
     door.now -= 80
     with pytest.raises(UnauthenticatedError, match="expired"):
         door.ask(token)
+
+
+def test_a_clock_that_was_wrong_and_is_set_right_keeps_nobody_out(door: Door) -> None:
+    now, month = door.now, 30 * 86_400.0
+    used = signed(door.claims())
+    door.ask(used)
+    door.now += month
+    of_the_wrong_time = signed(door.claims(exp=door.now + MAX_LIFETIME))
+    door.ask(of_the_wrong_time)  # forgets what has expired
+    door.now = now + 1
+    with pytest.raises(UnauthenticatedError, match="before this service began"):
+        door.ask(used)
+    door.now += 1
+    assert door.ask(signed(door.claims())) == "registry"
+    door.now = now + month + 5
+    with pytest.raises(UnauthenticatedError, match="used before"):
+        door.ask(of_the_wrong_time)
+
+
+def test_a_clock_that_is_set_back_wrongly_and_right_again_gives_no_token_a_second_use(door: Door) -> None:
+    used = signed(door.claims())
+    door.ask(used)
+    door.now -= 3600
+    with pytest.raises(UnauthenticatedError, match="for a later time"):
+        door.ask(used)
+    door.now += 3601
+    with pytest.raises(UnauthenticatedError, match="used before"):
+        door.ask(used)
+    assert door.ask(signed(door.claims())) == "registry"
+
+
+def test_a_service_that_began_at_a_time_to_come_lets_clients_in_once_its_clock_is_set_right(door: Door) -> None:
+    door.now -= 86_400
+    with pytest.raises(UnauthenticatedError, match="before this service began"):
+        door.ask(signed(door.claims()))
+    door.now += 1
+    assert door.ask(signed(door.claims())) == "registry"
+
+
+def test_a_full_memory_refuses_without_looking_at_all_of_it() -> None:
+    bound = 100_000
+    memory = TokenMemory(bound=bound)
+    for number in range(bound):
+        memory.use("registry", str(number), expires=BEGAN + 60 + number % 100, now=BEGAN)
+    began = time.process_time()
+    for number in range(200):
+        with pytest.raises(BackpressureError):
+            memory.use("registry", f"more {number}", expires=BEGAN + 60, now=BEGAN)
+    assert time.process_time() - began < 1, "each refusal takes milliseconds"
+    memory.use("registry", "later", expires=BEGAN + 120, now=BEGAN + 60)
 
 
 def test_a_client_that_is_removed_or_a_broken_list_shuts_the_door(door: Door) -> None:

@@ -13,7 +13,9 @@ remembered is gone, so tokens issued before this one began are refused; whole se
 it, so a client that does not want to wait out its first second writes fractions.
 
 Nothing is forgotten early: while the memory of a client is full its tokens are refused. When the clock of the service
-goes back, tokens stay expired that had expired once.
+goes back, tokens stay expired that had expired once and were forgotten. When it goes back by more than the lifetime of
+a token, its time before was wrong, or is now: then it is as if the service began at the new time, so that nobody is
+kept out until the wrong time comes. A token of that wrong time which was forgotten would be good once more then.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
+from heapq import heappop, heappush
 from typing import Any
 
 from chopmark import strict
@@ -47,8 +49,10 @@ _SCHEME = "Bearer "
 _MAX_TOKEN = 4096
 _MAX_JTI = 128
 _REMEMBERED = 200_000
-"""Tokens of one client that are remembered: 3,000 requests a second with tokens of a minute, some 30 MB."""
+"""Tokens of one client that are remembered: 3,000 requests a second with tokens of a minute, some 36 MB."""
 _FORGET_EVERY = 15
+_FORGOTTEN_AT_ONCE = 1000
+"""Expired tokens of a client that are forgotten by one request: milliseconds, however many there are."""
 _CLAIMS = {"iss", "sub", "aud", "iat", "exp", "jti"}
 
 
@@ -135,15 +139,20 @@ def make_token(
     return _SIGNATURES.encode(payload, key, ALGORITHMS[signer.public_key.algorithm], headers={"kid": kid})
 
 
-@dataclass(slots=True)
 class TokenMemory:
-    """Which tokens were used, until they expire."""
+    """Which tokens were used, until they expire.
 
-    bound: int = _REMEMBERED
-    forgotten_until: float = -math.inf
-    """Nothing that expired after this moment was forgotten."""
-    _used: dict[str, dict[bytes, float]] = field(default_factory=dict)
-    _forget_at: float = -math.inf
+    Args:
+        bound: tokens of one client that are remembered.
+    """
+
+    def __init__(self, bound: int = _REMEMBERED) -> None:
+        self._bound = bound
+        self._used: dict[str, _UsedTokens] = {}
+        self._earlier: dict[str, _UsedTokens] = {}
+        self._forget_at = -math.inf
+        self.forgotten_until = -math.inf
+        """Nothing that expired after this moment was forgotten."""
 
     def use(self, client: str, jti: str, *, expires: float, now: float) -> None:
         """Remember a token that expires after `forgotten_until`.
@@ -152,31 +161,63 @@ class TokenMemory:
             UnauthenticatedError: it was used before.
             BackpressureError: this client has used too many that have not expired.
         """
-        used = self._used.setdefault(client, {})
-        if now >= self._forget_at or len(used) >= self.bound:
-            self._forget(now)
-            used = self._used.setdefault(client, {})
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_EVERY
+            self._forget(self._used, now)
+            self._forget(self._earlier, now)
+        used = self._used.setdefault(client, _UsedTokens())
+        self._note(used.forget(now))
         digest = sha256(jti.encode("utf-8")).digest()[:16]
-        if digest in used:
+        if digest in used.digests or (client in self._earlier and digest in self._earlier[client].digests):
             raise UnauthenticatedError("the token was used before", remedy="Make a new one for each request")
-        if len(used) >= self.bound:
+        if len(used.digests) >= self._bound:
             raise BackpressureError(
-                f"{self.bound:,} tokens of this client have not expired yet",
-                retry_after=max(1, math.ceil(min(used.values()) - now)),
+                f"{self._bound:,} tokens of this client have not expired yet",
+                retry_after=max(1, math.ceil(used.by_expiry[0][0] - now)),
                 where="token",
                 remedy="Make tokens that last shorter",
             )
-        used[digest] = expires
+        used.add(digest, expires)
 
-    def _forget(self, now: float) -> None:
-        self.forgotten_until = max(self.forgotten_until, now)
-        self._forget_at = now + _FORGET_EVERY
-        for client, used in list(self._used.items()):
-            kept = {digest: expires for digest, expires in used.items() if expires > self.forgotten_until}
-            if kept:
-                self._used[client] = kept
-            else:
-                del self._used[client]
+    def begin_anew(self) -> None:
+        """Take up a clock that fell back: what its wrong time made expire is forgotten, and known to be.
+
+        What it has not forgotten is kept beside what comes, out of the bound, until it expires or the clock falls back
+        again.
+        """
+        self._earlier, self._used = self._used, {}
+        self._forget_at = self.forgotten_until = -math.inf
+
+    def _forget(self, kept: dict[str, _UsedTokens], now: float) -> None:
+        for client, used in list(kept.items()):
+            self._note(used.forget(now))
+            if not used.digests:
+                del kept[client]
+
+    def _note(self, expired: float) -> None:
+        self.forgotten_until = max(self.forgotten_until, expired)
+
+
+class _UsedTokens:
+    """The tokens that one client used, each once, in the order in which they expire."""
+
+    def __init__(self) -> None:
+        self.digests: set[bytes] = set()
+        self.by_expiry: list[tuple[float, bytes]] = []
+
+    def add(self, digest: bytes, expires: float) -> None:
+        self.digests.add(digest)
+        heappush(self.by_expiry, (expires, digest))
+
+    def forget(self, now: float) -> float:
+        """Forget what has expired, a part of it if it is much; answers when the last that is forgotten did."""
+        expired = -math.inf
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            if not self.by_expiry or self.by_expiry[0][0] > now:
+                break
+            expired, digest = heappop(self.by_expiry)
+            self.digests.discard(digest)
+        return expired
 
 
 class Authenticator:
@@ -201,7 +242,7 @@ class Authenticator:
         self._audience = audience
         self._clock = clock
         self._memory = TokenMemory() if memory is None else memory
-        self._began = clock()
+        self._began = self._latest = clock()
 
     def authenticate(self, authorization: str | None) -> Client:
         """Answer whose request it is, and use up its token.
@@ -228,9 +269,18 @@ class Authenticator:
         if not isinstance(header, dict) or not isinstance(claims, dict) or not claims.keys() >= _CLAIMS:
             raise _refused(f"a token has the claims {', '.join(sorted(_CLAIMS))}")
         client = self._verified_client(token, header, claims)
-        self._check_claims(claims)
-        self._memory.use(client.name, claims["jti"], expires=claims["exp"], now=self._clock())
+        now = self._now()
+        self._check_claims(claims, now)
+        self._memory.use(client.name, claims["jti"], expires=claims["exp"], now=now)
         return client
+
+    def _now(self) -> float:
+        now = self._clock()
+        if now < self._latest - MAX_LIFETIME:
+            self._memory.begin_anew()
+            self._began = self._latest = now
+        self._latest = max(self._latest, now)
+        return now
 
     def _verified_client(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Client:
         """The client whose key signed the token, the same answer for whatever is wrong."""
@@ -245,8 +295,7 @@ class Authenticator:
                 return known.client
         raise _refused("no client of this log signed this with a key of its own")
 
-    def _check_claims(self, claims: dict[str, Any]) -> None:
-        now = self._clock()
+    def _check_claims(self, claims: dict[str, Any], now: float) -> None:
         issued, expires, jti = claims["iat"], claims["exp"], claims["jti"]
         if claims["sub"] != claims["iss"] or claims["aud"] != self._audience:
             raise _refused(f"`sub` is the client as `iss` is, and `aud` is {self._audience!r}")
