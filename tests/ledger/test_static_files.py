@@ -189,6 +189,15 @@ def test_a_range_of_a_file_that_changed_is_answered_whole(folder: Path) -> None:
     assert get(folder, "landmarks", range="bytes=0-9", if_range='"other"').status == 200
 
 
+def test_a_bundle_of_many_bytes_is_not_compressed_for_each_request(folder: Path) -> None:
+    (folder / "tile/entries/001").write_bytes(bytes(1024 * 1024))
+    (folder / "tile/entries/002").write_bytes(bytes(1024 * 1024 + 1))
+    assert get(folder, "tile/entries/001", accept_encoding="gzip").headers["content-encoding"] == "gzip"
+    answer = get(folder, "tile/entries/002", accept_encoding="gzip")
+    assert "content-encoding" not in answer.headers
+    assert (len(answer.body), answer.headers["vary"]) == (1024 * 1024 + 1, "Accept-Encoding")
+
+
 def test_bundles_are_compressed_for_who_accepts_it(folder: Path) -> None:
     plain = get(folder, "tile/entries/000")
     answer = get(folder, "tile/entries/000", accept_encoding="br, gzip")

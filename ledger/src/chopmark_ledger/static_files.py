@@ -3,7 +3,7 @@
     /checkpoint                       text/plain, cached for seconds
     /landmarks                        application/octet-stream, cached for seconds; it only grows: fetch it by range
     /tile/<L>/<N>[.p/<W>]             application/octet-stream, cached for ever
-    /tile/entries/<N>[.p/<W>]         the same; compressed by gzip for who accepts that
+    /tile/entries/<N>[.p/<W>]         the same; up to 1 MiB compressed by gzip for who accepts that
 
 GET and HEAD; single byte ranges; `ETag` with `If-None-Match` and `If-Range`. Whatever is not one of these names is not
 there, and no link leads out of the folder. A partial tile may be gone once the full one stands: clients fetch that.
@@ -35,6 +35,8 @@ FOR_SECONDS = "public, max-age=5"
 _CHUNK = 256 * 1024
 _HASHED = 64 * 1024
 """Bytes of a checkpoint: it is replaced so fast that its time may not tell one from the next, so it is hashed."""
+_COMPRESSED = 1024 * 1024
+"""Bytes of a bundle at most that is compressed, anew for each request: one of large entries may have 16 MiB."""
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 _BYTES = "application/octet-stream"
 _T = TypeVar("_T")
@@ -157,7 +159,7 @@ async def _answer(file: _OpenFile, kind: _Kind, request: Request) -> Response:
         span = None
     if kind.compressed:
         headers["Vary"] = "Accept-Encoding"
-        if span is None and file.size and _accepts_gzip(wanted.get("accept-encoding", "")):
+        if span is None and 0 < file.size <= _COMPRESSED and _accepts_gzip(wanted.get("accept-encoding", "")):
             return await _compressed(file, kind, request, {**headers, "ETag": f'{tag[:-1]}-gzip"'})
     headers["ETag"] = tag
     if _matches(wanted.get("if-none-match"), tag):
