@@ -31,7 +31,7 @@ from chopmark.trust_bundle import TrustBundle
 from chopmark.verification_record import verify_record
 
 VECTORS = Path(__file__).parents[2] / "specs" / "vectors"
-STATEFUL = {"trust-store.json", "verification.json", "material.json", "witness.json"}
+STATEFUL = {"trust-store.json", "verification.json", "material.json", "witness.json", "witness-subtree.json"}
 """Files that `test_verification_vectors.py` and `test_witness_vectors.py` run."""
 
 Given = Mapping[str, Any]

@@ -8,7 +8,6 @@ changes into it once more, sync that, and cut the log to nothing.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -99,15 +98,17 @@ def commit_outcome(error: DBAPIError, *, in_commit: bool, where: str) -> Storage
 
 def _sync_file(path: Path) -> None:
     """Sync a file that somebody may have copied into place; before SQLite opens it, whose locks this would drop."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
-        except OSError as error:
-            raise StorageError(f"the database cannot be made durable: {error.strerror}", where=str(path)) from error
         finally:
             os.close(descriptor)
-        durable.sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"the database cannot be made durable: {error.strerror}", where=str(path)) from error
+    durable.sync_folder(path.parent)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

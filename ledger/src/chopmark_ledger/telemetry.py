@@ -70,7 +70,7 @@ def configure_logging(level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # the one of now, which may be another later
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
