@@ -108,13 +108,14 @@ def test_batch_numbers_are_counted_for_each_client(world: World) -> None:
         (CredentialEntry(ISSUER, DIGEST), REGION, "may not add entries of"),
         (TrustStatementEntry(b"note"), REGISTRY, "does not speak for the region"),
         (TrustBundleEntry("CN-GD", 1, DIGEST), REGISTRY, "does not speak for the region"),
+        (TrustBundleEntry("CN-GD", 1, DIGEST), REGION, "speaks for CN-SH, not for CN-GD"),
         (LandmarkFileEntry("cn-sh.example/log/2026", 1, DIGEST), REGISTRY, "does not speak for the region"),
         (GenesisEntry("cn-gd.example/log/2026", 1, 1), REGION, "by the log itself"),
     ],
 )
 def test_who_may_not_add_an_entry_is_told_so(world: World, entry: CredentialEntry, client: Client, reason: str) -> None:
     ledger = world.open()
-    mine = (CredentialEntry(ISSUER, DIGEST) if client is REGISTRY else TrustBundleEntry("CN-GD", 1, DIGEST)).encode()
+    mine = (CredentialEntry(ISSUER, DIGEST) if client is REGISTRY else TrustBundleEntry("CN-SH", 1, DIGEST)).encode()
     with pytest.raises(BatchRefusedError, match=reason) as caught:
         ledger.submit(client, 1, [mine, entry.encode(), mine])
     assert [refused.position for refused in caught.value.refused] == [1]
@@ -140,7 +141,7 @@ def test_a_client_of_an_issuer_adds_its_entries(world: World, entry: CredentialE
     "entry",
     [
         TrustStatementEntry(b"note"),
-        TrustBundleEntry("CN-GD", 1, DIGEST),
+        TrustBundleEntry("CN-SH", 1, DIGEST),
         LandmarkFileEntry("cn-sh.example/log/2026", 1, DIGEST),
     ],
 )
