@@ -9,19 +9,21 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from chopmark.note import Note, NoteSignature
 from chopmark_ledger import witness_service
 from chopmark_ledger.errors import WitnessClockError
 from chopmark_ledger.steady_clock import SteadyClock
-from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.witness import READ_AT_ONCE, Contradiction, WitnessAnswer
 from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness, witness_vkeys
 from chopmark_ledger.witness_service import WAITING, make_application
 from chopmark_ledger.witness_settings import WitnessServiceSettings
-from chopmark_ledger.witness_state import FolderStore, origin_hash
+from chopmark_ledger.witness_state import CASES, FolderStore, origin_hash
 from fastapi import FastAPI
 
 from tests.ledger.asgi import Answer, ask
@@ -210,7 +212,7 @@ def test_a_flood_of_one_log_keeps_no_other_from_its_answer(
     monkeypatch.setattr(FolderStore, "load", load)
 
     async def test(served: Served) -> None:
-        flood = [asyncio.create_task(served.add(log.request(0, 7))) for _ in range(WAITING + 20)]
+        flood = [asyncio.create_task(served.add(log.request(0, 7 + n))) for n in range(WAITING + 20)]
         await asyncio.to_thread(judged.wait, 20)
         assert await served.add(other.request(0, 7)) == 200
         done, _ = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
@@ -218,6 +220,64 @@ def test_a_flood_of_one_log_keeps_no_other_from_its_answer(
         goes_on.set()
         answers = [await task for task in flood]
         assert (answers.count(200), answers.count(409), answers.count(429)) == (1, WAITING, 19)
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", [1, READ_AT_ONCE])
+def test_strangers_keep_no_log_from_its_witness(
+    run: Run, log: FakeLog, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """However many they are: with forgeries, with what the log once sent, with what it sends now, and its own lines."""
+    monkeypatch.setattr(witness_service, "WAITING", 2)
+    good = Note.parse(log.note(9))
+    forged = replace(good.signatures[0], signature=bytes(64))
+    padding = NoteSignature("x", bytes(4), bytes(size))
+    forgery = request(7, [], Note(good.text, (padding, forged)).encode())
+    unsigned = request(7, [], Note(good.text, (padding,)).encode())
+    judged, goes_on = threading.Event(), threading.Event()
+    real = FolderStore.load
+
+    def load(store: FolderStore, origin: str) -> object:
+        judged.set()
+        assert goes_on.wait(20)
+        return real(store, origin)
+
+    async def test(served: Served) -> None:
+        assert await served.add(log.request(0, 7)) == 200
+        monkeypatch.setattr(FolderStore, "load", load)
+        first = asyncio.create_task(served.add(log.request(7, 8)))
+        await asyncio.to_thread(judged.wait, 20)
+        answers = await asyncio.gather(*(served.add(body) for body in (forgery, unsigned) for _ in range(50)))
+        assert answers == [403] * 100, "none of them waits for the log's own"
+        replays = [request(old, [], log.note(9)) for old in range(20)]
+        del replays[7]
+        assert await asyncio.gather(*(served.add(body) for body in replays)) == [409] * 9 + [400] * 10
+        copies = [asyncio.create_task(served.add(log.request(7, 8))) for _ in range(50)]
+        own = asyncio.create_task(served.add(log.request(7, 9)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        goes_on.set()
+        assert await asyncio.gather(first, *copies) == [200] * 51
+        assert await own == 409, "it had its turn"
+
+    run(test)
+
+
+def test_a_large_request_is_judged_as_a_small_one(run: Run, log: FakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    padding = [NoteSignature(f"x{number}", bytes(4), bytes(2900)) for number in range(30)]
+
+    def large(size: int) -> bytes:
+        return request(0, [], Note.parse(log.note(size)).with_signature(*padding).encode())
+
+    async def test(served: Served) -> None:
+        assert await served.add(large(7)) == 200
+        assert await served.add(large(9)) == 409
+        assert await served.add(large(9).replace(b"\n9\n", b"\n09\n")) == 400
+        monkeypatch.setattr(witness_service, "READING", -1)
+        answer = await served.post("/add-checkpoint", large(9))
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert await served.add(log.request(7, 9)) == 200, "a small one needs no place"
 
     run(test)
 
@@ -253,7 +313,7 @@ def test_a_client_that_leaves_frees_its_turn_only_when_its_thread_is_done(
         left.cancel()
         with pytest.raises(asyncio.CancelledError):
             await left
-        following = asyncio.create_task(served.add(log.request(0, 7)))
+        following = asyncio.create_task(served.add(log.request(0, 8)))
         for _ in range(20):
             await asyncio.sleep(0)
         assert inside == [ORIGIN]
@@ -404,7 +464,7 @@ def test_metrics_tell_sizes_forks_and_what_was_answered(run: Run, log: FakeLog, 
 def test_evidence_that_is_lost_shows_and_is_logged_once(
     run: Run, log: FakeLog, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("chopmark_ledger.witness_state.CASES", 0)
+    monkeypatch.setitem(CASES, Contradiction.FORK, 0)
 
     async def test(served: Served) -> None:
         await served.add(log.request(0, 7))

@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 from chopmark.errors import StorageError
 from chopmark.limits import LIMITS
-from chopmark.note import Note
+from chopmark.note import Note, NoteSignature
+from chopmark.strict import base64_encode
 from chopmark_ledger.durable import SyncFailedError
 from chopmark_ledger.errors import FolderLockedError, LedgerDamagedError
 from chopmark_ledger.lock import FolderLock
 from chopmark_ledger.witness import Contradiction, Evidence
 from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness
-from chopmark_ledger.witness_state import EvidenceCase, FolderStore, origin_hash
+from chopmark_ledger.witness_state import CASES, EVIDENCE_SIZE, EvidenceCase, FolderStore, origin_hash
 
-from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog, cosigned
+from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog, cosigned, request
 
 OTHER = "cn-bj.example/log/2026"
 
@@ -410,7 +411,7 @@ def test_evidence_that_may_not_be_on_the_disk_ends_the_trust_too(
 def test_the_forks_of_one_log_do_not_hide_those_of_another(
     opened: OpenedWitness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chopmark_ledger.witness_state.CASES", 1)
+    monkeypatch.setitem(CASES, Contradiction.FORK, 1)
     for origin in ("a.example/log", "b.example/log"):
         for size in (5, 6):
             evidence = Evidence(Contradiction.FORK, origin, size, bytes(32), b"held", b"submitted", NOW)
@@ -424,10 +425,41 @@ def test_the_forks_of_one_log_do_not_hide_those_of_another(
 def test_evidence_of_one_kind_is_bounded(
     opened: OpenedWitness, log: FakeLog, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chopmark_ledger.witness_state.CASES", 2)
+    monkeypatch.setitem(CASES, Contradiction.UNPROVEN, 2)
     ask(opened, log.request(0, 7))
     for size in (8, 9, 10, 11):
         assert ask(opened, FakeLog("fork").request(7, size)) == 422
     ask(opened, FakeLog("fork").request(7, 7))
     kinds = sorted(case.name.split("-")[0] for case in (folder / "evidence").iterdir())
     assert kinds == [Contradiction.FORK.value, *[Contradiction.UNPROVEN.value] * 2]
+
+
+def test_evidence_of_one_log_is_bounded_in_bytes_and_leaves_room_for_forks(
+    opened: OpenedWitness, log: FakeLog, folder: Path
+) -> None:
+    def padded(size: int, root: bytes) -> bytes:
+        return log.sign(f"{ORIGIN}\n{size}\n{base64_encode(root)}\n" + "x" * 240 * 1024 + "\n")
+
+    ask(opened, request(0, [], padded(5, log.root(5))))
+    for number in range(40):
+        assert ask(opened, request(5, [], padded(6 + number, bytes([number]) * 32))) == 422
+    assert sum(case.contradiction is Contradiction.UNPROVEN for case in opened.store.cases()) == 10
+    assert "10 cases" in opened.store.lost_evidence[ORIGIN]
+    for number in range(40):
+        assert ask(opened, request(5, [], padded(5, bytes([number]) * 32))) == 422
+    assert sum(case.contradiction is Contradiction.FORK for case in opened.store.cases()) > 20
+    assert "bytes" in opened.store.lost_evidence[ORIGIN]
+    kept = sum(path.stat().st_size for path in (folder / "evidence").glob("*/*"))
+    assert EVIDENCE_SIZE * 0.9 < kept <= EVIDENCE_SIZE
+
+
+def test_evidence_bears_the_lines_that_the_log_signed_and_no_others(
+    opened: OpenedWitness, log: FakeLog, folder: Path
+) -> None:
+    ask(opened, log.request(0, 7))
+    fork = FakeLog("fork")
+    note = Note.parse(fork.note(7))
+    padding = [NoteSignature(f"x{number}", bytes(4), bytes(2900)) for number in range(60)]
+    assert ask(opened, request(7, [], note.with_signature(*padding).encode())) == 422
+    (case,) = opened.store.cases()
+    assert (case.folder / "submitted.note").read_bytes() == note.encode()

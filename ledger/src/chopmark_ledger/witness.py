@@ -11,8 +11,9 @@ it is asked.
                      checkpoint · 413 too large · 422 the proof does not verify · 404 unknown origin, or this witness
                      signs no subtrees · 403 no good cosignature of this witness on the checkpoint
 
-`decide` is the whole rule, a pure function of what is held and what is submitted. `Witness` puts it to work: what it
-holds is read, judged and durably replaced as one step, before the answer is given. Two checkpoints of one log that
+`decide` is the whole rule, a pure function of what is held and what is submitted. `Witness` puts it to work in two
+steps: what comes is read and its signature verified; then what the witness holds is read, judged and durably replaced
+as one, before the answer is given. Two checkpoints of one log that
 cannot be brought together are kept as evidence.
 """
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -35,11 +36,15 @@ from chopmark_ledger.witness_requests import (
     MAX_REQUEST_SIZE,
     Submission,
     SubmittedCheckpoint,
+    names_key,
     parse_submission,
     parse_subtree_request,
     peek_origin,
 )
 
+READ_AT_ONCE = 16 * 1024
+"""Bytes of a request up to which it takes a fraction of a millisecond to read it and to find a forgery: a log's own has
+63 proof lines at most, and a signature of each of its keys."""
 CLOCK_TOLERANCE = 300
 """Seconds that the witness's clock may fall back; its cosignatures then repeat the last time."""
 _KEPT_SIGNATURES = 16
@@ -80,7 +85,8 @@ class Contradiction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two checkpoints of one origin that cannot be brought together, each as a signed note, verbatim."""
+    """Two checkpoints of one origin that cannot be brought together, each as a signed note: its whole text, which a
+    signature covers, and below it one verified line of each key."""
 
     contradiction: Contradiction
     origin: str
@@ -177,19 +183,31 @@ class Witness:
         return tuple(cosigner.vkey for cosigner in self._cosigners)
 
     def refuse_unread(self, body: bytes) -> WitnessAnswer | None:
-        """Refuse an `add-checkpoint` request that need not be read for that: too large, or of an unknown origin."""
+        """Refuse an `add-checkpoint` request that need not be read for that: too large, of an unknown origin, or
+        costly to read and without a line of a key of the log."""
         if len(body) > MAX_REQUEST_SIZE:
             return _TOO_LARGE
         origin = peek_origin(body)
-        return None if origin is None or origin in self._logs else _UNKNOWN_ORIGIN
+        if origin is None:
+            return None
+        known = self._logs.get(origin)
+        if known is None:
+            return _UNKNOWN_ORIGIN
+        return None if len(body) <= READ_AT_ONCE or names_key(body, known) else _UNSIGNED
 
     def add_checkpoint(self, body: bytes, at: int) -> WitnessAnswer:
         """Answer an `add-checkpoint` request at the time `at` (POSIX seconds).
 
         Raises:
-            WitnessClockError: the clock is behind the last cosignature by more than the tolerance.
-            LedgerDamagedError: what is held is damaged; nothing was cosigned.
-            StorageError: the state cannot be read or written; nothing was cosigned.
+            WitnessClockError, LedgerDamagedError, StorageError: as `judge`.
+        """
+        read = self.read(body)
+        return read if isinstance(read, WitnessAnswer) else self.judge(read, at)
+
+    def read(self, body: bytes) -> Submission | WitnessAnswer:
+        """Read an `add-checkpoint` request, or refuse what no log that is known signed; what is held plays no part.
+
+        The note of the submission bears the verified lines of the log and no others: one of each key.
         """
         unread = self.refuse_unread(body)
         if unread is not None:
@@ -206,6 +224,18 @@ class Witness:
             signed = checkpoint.note.verify(known)
         except SignatureError as error:
             return _refuse(403, str(error))
+        note = Note(checkpoint.note.text, _lines_of(checkpoint.note, signed))
+        return replace(submission, checkpoint=replace(checkpoint, note=note))
+
+    def judge(self, submission: Submission, at: int) -> WitnessAnswer:
+        """Answer a submission as `read` gives it, at the time `at` (POSIX seconds).
+
+        Raises:
+            WitnessClockError: the clock is behind the last cosignature by more than the tolerance.
+            LedgerDamagedError: what is held is damaged; nothing was cosigned.
+            StorageError: the state cannot be read or written; nothing was cosigned.
+        """
+        checkpoint = submission.checkpoint
         with self._store.exclusive(checkpoint.origin):
             held = self._store.load(checkpoint.origin)
             refusal, contradiction = decide(held, submission)
@@ -214,9 +244,9 @@ class Witness:
             if refusal is not None:
                 return refusal
             time = self._time(held, at)
-            text = checkpoint.note.text
-            cosignatures = [cosigner.cosign_text(text, time) for cosigner in self._cosigners]
-            note = Note(text, (*_lines_of(checkpoint.note, signed), *cosignatures)).encode()
+            signed = checkpoint.note
+            cosignatures = [cosigner.cosign_text(signed.text, time) for cosigner in self._cosigners]
+            note = Note(signed.text, (*signed.signatures, *cosignatures)).encode()
             self._store.save(checkpoint.origin, WitnessState(checkpoint.size, checkpoint.root, time, note))
         return WitnessAnswer(200, "".join(f"{line.encode()}\n" for line in cosignatures).encode())
 
@@ -265,18 +295,19 @@ class Witness:
         return max(at, held.time, 1)
 
 
-def _lines_of(note: Note, signed: Iterable[NoteVerifier]) -> list[NoteSignature]:
+def _lines_of(note: Note, signed: Iterable[NoteVerifier]) -> tuple[NoteSignature, ...]:
     """One verified line of each key that signed, in the order of the note."""
     wanted = {(verifier.name, verifier.key_id) for verifier in signed}
     first: dict[tuple[str, bytes], NoteSignature] = {}
     for line in note.signatures:
         if (line.name, line.key_id) in wanted:
             first.setdefault((line.name, line.key_id), line)
-    return list(first.values())[:_KEPT_SIGNATURES]
+    return tuple(first.values())[:_KEPT_SIGNATURES]
 
 
 def _evidence(contradiction: Contradiction, held: WitnessState, submitted: SubmittedCheckpoint, at: int) -> Evidence:
-    return Evidence(contradiction, submitted.origin, submitted.size, submitted.root, held.note, submitted.verbatim, at)
+    note = submitted.note.encode()
+    return Evidence(contradiction, submitted.origin, submitted.size, submitted.root, held.note, note, at)
 
 
 def _refuse(status: int, reason: str) -> WitnessAnswer:
@@ -285,3 +316,4 @@ def _refuse(status: int, reason: str) -> WitnessAnswer:
 
 _TOO_LARGE = _refuse(413, f"a request of more than {MAX_REQUEST_SIZE // 1024} KiB")
 _UNKNOWN_ORIGIN = _refuse(404, "this witness does not know the origin")
+_UNSIGNED = _refuse(403, "note: not signed by any known key")

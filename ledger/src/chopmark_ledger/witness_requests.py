@@ -21,12 +21,13 @@ Extension lines of the checkpoint are allowed and not judged.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chopmark import merkle, strict
 from chopmark.errors import FormatError, LimitError
 from chopmark.limits import LIMITS
-from chopmark.note import Note
+from chopmark.note import Note, NoteVerifier
 
 MAX_REQUEST_SIZE = 256 * 1024
 """Bytes: 63 proof lines, and a checkpoint with a few dozen post-quantum signatures."""
@@ -38,10 +39,9 @@ _MAX_ORIGIN = 4096
 
 @dataclass(frozen=True, slots=True)
 class SubmittedCheckpoint:
-    """A checkpoint within a request: the note as parsed and verbatim, and what its first three lines say."""
+    """A checkpoint within a request: the note, and what its first three lines say."""
 
     note: Note
-    verbatim: bytes
     origin: str
     size: int
     root: bytes
@@ -79,6 +79,18 @@ def peek_origin(body: bytes) -> str | None:
     if not has_outlines or not line or any(len(each) != _HASH_LINE for each in head.split(b"\n")[1:]):
         return None
     return line.decode("utf-8", "surrogateescape")
+
+
+def names_key(body: bytes, verifiers: Iterable[NoteVerifier]) -> bool:
+    """Whether a line at the end of a request may be a signature of one of these keys; nothing is parsed for that.
+
+    A line tells its key by a name and an id, of which the first 30 bits are those of five characters of base64. So
+    False is certain.
+    """
+    lines = body[body.rfind(b"\n\n") + 1 :]
+    return any(
+        f"\n— {verifier.name} {strict.base64_encode(verifier.key_id)[:5]}".encode() in lines for verifier in verifiers
+    )
 
 
 def parse_submission(body: bytes) -> Submission:
@@ -130,7 +142,7 @@ def read_checkpoint(verbatim: bytes) -> SubmittedCheckpoint:
         raise FormatError("a checkpoint has at least three lines, none of them empty", where="checkpoint")
     size = strict.decimal(lines[1], where="checkpoint, line 2")
     root = strict.base64_decode(lines[2], where="checkpoint, line 3", size=merkle.HASH_SIZE)
-    return SubmittedCheckpoint(note, verbatim, lines[0], size, root)
+    return SubmittedCheckpoint(note, lines[0], size, root)
 
 
 def _split(body: bytes) -> tuple[list[str], SubmittedCheckpoint]:

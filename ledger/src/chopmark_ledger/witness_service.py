@@ -12,6 +12,10 @@ log wait already · 500 what is held of this log is damaged · 503 the state can
 
 The requests of one log are answered one after the other, each call of its own; so a flood of one log takes one thread,
 and the others go on. An origin that is not known is refused without a thread.
+
+Everybody knows the origins, and may send what names one. So an `add-checkpoint` takes a turn of its log, of which there
+are few, only if the log signed it and it is not refused for its sizes anyway; who sends the same as somebody who
+waits, such as a copy of the log's own request, shares his answer. Large requests are read in threads of their own.
 """
 
 from __future__ import annotations
@@ -32,14 +36,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from chopmark_ledger import server, telemetry
+from chopmark_ledger import telemetry
 from chopmark_ledger.errors import BackpressureError, LedgerDamagedError, SlowBodyError, WitnessClockError
 from chopmark_ledger.request_body import BodyReader
 from chopmark_ledger.steady_clock import SteadyClock
-from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.witness import READ_AT_ONCE, WitnessAnswer, decide
 from chopmark_ledger.witness_folder import OpenedWitness, open_witness
 from chopmark_ledger.witness_metrics import WitnessCollector
-from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, peek_origin
+from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, Submission, peek_origin
 from chopmark_ledger.witness_settings import WitnessServiceSettings
 
 BODY_TIMEOUT = 10.0
@@ -48,6 +52,10 @@ BODY_MEMORY = 1024 * MAX_REQUEST_SIZE
 """Bytes of bodies that are on their way at a time: one of each connection, so that none keeps another out."""
 WAITING = 64
 """Requests of one log, and one call, that wait for their turn."""
+READING = 256
+"""Large requests that name one log and wait to be read: more than reach a place are told to come back."""
+_READERS = 2
+"""Threads that read large requests."""
 _THREADS = 8
 """Logs that are served at a time: their fsyncs and signatures go on side by side."""
 _FRESH = 10
@@ -74,9 +82,9 @@ class _Turns:
         self._present: dict[_Turn, int] = {}
 
     @asynccontextmanager
-    async def of(self, turn: _Turn) -> AsyncIterator[None]:
+    async def of(self, turn: _Turn, waiting: int) -> AsyncIterator[None]:
         present = self._present.get(turn, 0)
-        if present > WAITING:
+        if present > waiting:
             raise _Crowded
         self._present[turn] = present + 1
         try:
@@ -106,12 +114,15 @@ class WitnessService:
         self._turns = _Turns()
         self._bodies = BodyReader(max_size=MAX_REQUEST_SIZE, memory=BODY_MEMORY, seconds=BODY_TIMEOUT)
         self._threads = ThreadPoolExecutor(_THREADS, "witness")
+        self._readers = ThreadPoolExecutor(_READERS, "witness-reader")
+        self._judged: dict[Submission, asyncio.Task[WitnessAnswer]] = {}
         self._logger = telemetry.get_logger("witness")
         self._told: Mapping[str, str] = {}
         self._problem: str | None = None
 
     def close(self) -> None:
         """Wait for what was begun."""
+        self._readers.shutdown()
         self._threads.shutdown()
 
     async def answer(self, request: Request, call: Callable[[bytes], Awaitable[Response]]) -> Response:
@@ -130,18 +141,50 @@ class WitnessService:
 
     async def add_checkpoint(self, body: bytes) -> Response:
         """Answer an `add-checkpoint` request."""
+        try:
+            read = await self._read(body)
+        except _Crowded:
+            return _response(_CROWDED)
+        if isinstance(read, WitnessAnswer):
+            return _response(read)
+        return _response(self._refuse_at_once(read) or await self._judge(read))
+
+    async def _read(self, body: bytes) -> Submission | WitnessAnswer:
+        """Read a request; one that is soon read, or need not be, takes no thread."""
+        if len(body) <= READ_AT_ONCE:
+            return self._witness.read(body)
         refusal = self._witness.refuse_unread(body)
         if refusal is not None:
-            return _response(refusal)
-        return await self._in_turn(
-            ("add-checkpoint", peek_origin(body)), lambda: self._witness.add_checkpoint(body, self._clock())
-        )
+            return refusal
+        async with self._turns.of(("read", peek_origin(body)), READING):
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._witness.read, body)
+
+    def _refuse_at_once(self, submission: Submission) -> WitnessAnswer | None:
+        """Refuse what does not fit what is held, as its turn would; None where that has to judge it."""
+        held = self._store.remembered(submission.checkpoint.origin)
+        if held is None or submission.old_size == held.size < submission.checkpoint.size:
+            return None
+        refusal, contradiction = decide(held, submission)
+        if contradiction is not None or not self._store.is_current(submission.checkpoint.origin, held):
+            return None
+        return refusal
+
+    async def _judge(self, submission: Submission) -> WitnessAnswer:
+        """Judge what a log signed in its turn; those who submit the same at a time get one answer."""
+        task = self._judged.get(submission)
+        if task is None:
+            turn = ("add-checkpoint", submission.checkpoint.origin)
+            task = self._begin(turn, lambda: self._witness.judge(submission, self._clock()))
+            self._judged[submission] = task
+            task.add_done_callback(lambda _: self._judged.pop(submission))
+        return await asyncio.shield(task)
 
     async def sign_subtree(self, body: bytes) -> Response:
         """Answer a `sign-subtree` request."""
         origin = peek_origin(body)
         known = origin if origin is not None and origin in self._logs else None
-        return await self._in_turn(("sign-subtree", known), lambda: self._witness.sign_subtree(body))
+        task = self._begin(("sign-subtree", known), lambda: self._witness.sign_subtree(body))
+        return _response(await asyncio.shield(task))
 
     async def checkpoint(self, origin_hash: str) -> Response:
         """Answer a monitor."""
@@ -155,7 +198,7 @@ class WitnessService:
                 return WitnessAnswer(404, b"nothing of this log was cosigned yet\n")
             return WitnessAnswer(200, note)
 
-        response = await self._in_turn(("checkpoint", origin), read)
+        response = _response(await asyncio.shield(self._begin(("checkpoint", origin), read)))
         if response.status_code == 200:
             response.headers["Cache-Control"] = f"max-age={_FRESH}"
         return response
@@ -188,36 +231,40 @@ class WitnessService:
             return ("the folder is read-only",) * 2
         return ("the disk is full",) * 2 if disk.f_bavail * disk.f_frsize < _MIN_FREE else (None, None)
 
-    async def _in_turn(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> Response:
-        async def take() -> Response:
-            async with self._turns.of(turn):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._try, turn, answer))
+    def _begin(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> asyncio.Task[WitnessAnswer]:
+        """Answer in a turn. Whoever waits for that shields it: a client that leaves must not free the turn while its
+        thread is still at work."""
 
-        try:
-            # A client that leaves must not free its turn while its thread is still at work.
-            return await asyncio.shield(asyncio.ensure_future(take()))
-        except _Crowded:
-            return _refuse(429, "too many requests for this log wait already", {"Retry-After": "1"})
+        async def take() -> WitnessAnswer:
+            try:
+                async with self._turns.of(turn, WAITING):
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._threads, partial(self._try, turn, answer)
+                    )
+            except _Crowded:
+                return _CROWDED
 
-    def _try(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> Response:
+        return asyncio.get_running_loop().create_task(take())
+
+    def _try(self, turn: _Turn, answer: Callable[[], WitnessAnswer]) -> WitnessAnswer:
         """What went wrong is told to the operator; a stranger learns no path of this machine."""
         call, origin = turn
         try:
             answered = answer()
         except LedgerDamagedError as error:
             self._logger.error("state_damaged", call=call, origin=origin, error=str(error))
-            return _refuse(500, "what this witness holds of the log is damaged; its operator has to look")
+            return _answer(500, "what this witness holds of the log is damaged; its operator has to look")
         except WitnessClockError as error:
             self._logger.error("clock", call=call, origin=origin, error=str(error))
-            return _refuse(503, "the clock of this witness cannot be trusted; its operator has to look")
+            return _answer(503, "the clock of this witness cannot be trusted; its operator has to look")
         except StorageError as error:
             self._logger.error("storage", call=call, origin=origin, error=str(error))
-            return _refuse(503, "this witness cannot keep what it would cosign; its operator has to look")
+            return _answer(503, "this witness cannot keep what it would cosign; its operator has to look")
         lost = self._store.lost_evidence
         if lost != self._told:
             self._told = lost
             self._logger.error("evidence_lost", logs=dict(lost))
-        return _response(answered)
+        return answered
 
 
 def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] | None = None) -> FastAPI:
@@ -295,14 +342,14 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
     return application
 
 
-def serve(settings: WitnessServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; see `chopmark_ledger.server.serve` for what it raises."""
-    server.serve(f"{__name__}:make_application", settings, connections=settings.connections)
-
-
 def _response(answer: WitnessAnswer) -> Response:
     # As a header, since `media_type` would add a charset to each type of text.
-    return Response(answer.body, answer.status, {"Content-Type": answer.content_type})
+    headers = {"Content-Type": answer.content_type}
+    return Response(answer.body, answer.status, headers | ({"Retry-After": "1"} if answer.status == 429 else {}))
+
+
+def _answer(status: int, reason: str) -> WitnessAnswer:
+    return WitnessAnswer(status, f"{reason}\n".encode())
 
 
 def _refuse(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -312,6 +359,8 @@ def _refuse(status: int, reason: str, headers: Mapping[str, str] | None = None) 
 def _text(description: str, media_type: str = "text/plain") -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string"}}}}
 
+
+_CROWDED = _answer(429, "too many requests for this log wait already")
 
 _BODY = {
     "requestBody": {

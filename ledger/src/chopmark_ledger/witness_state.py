@@ -5,7 +5,7 @@
     logs/<origin hash>/lock           held while a request for this log is judged and written
     cosigned/<origin hash>            the origin: there once anything of that log was cosigned, so that a state that
                                       is lost is not taken for none
-    evidence/<case>/                  held.note and submitted.note, verbatim, and case.json
+    evidence/<case>/                  held.note and submitted.note, which the log signed, and case.json
     staging/<origin hash>/            files on their way
 
 <origin hash> is the SHA-256 of the origin in hex. Requests for different logs do not wait for each other; several
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,10 +36,14 @@ from chopmark_ledger.errors import LedgerDamagedError
 from chopmark_ledger.witness import Contradiction, Evidence, WitnessState
 from chopmark_ledger.witness_requests import read_checkpoint
 
-CASES = 1000
-"""Cases kept of each kind and log: one that forks without end must neither fill the disk nor hide another's forks."""
+CASES = {Contradiction.FORK: 1000, Contradiction.UNPROVEN: 10}
+"""Cases kept of each log: one that forks without end must neither fill the disk nor hide another's forks, and growth
+that is not proven is no proof of anything by itself."""
+EVIDENCE_SIZE = 16 * 1024 * 1024
+"""Bytes of cases kept of each log. All of the unproven ones take a third of it: they keep no fork out."""
 _SHORT = 16
 _CASE_NAME = re.compile(r"(fork|unproven)-([0-9a-f]{16})-([0-9]{1,19})-[0-9a-f]{16}", re.ASCII)
+_FILES = ("held.note", "submitted.note", "case.json")
 _CASE_SIZE = 512 * 1024
 """Bytes of a file of a case: a submitted note is smaller than a request."""
 
@@ -106,6 +110,17 @@ class FolderStore:
     def lost_evidence(self) -> Mapping[str, str]:
         """Why evidence of a log could not be kept, by its origin; since this store was opened."""
         return dict(self._lost)
+
+    def remembered(self, origin: str) -> WitnessState | None:
+        """What this process itself made durable of an origin, last; None where it did nothing yet."""
+        return self._held.get(origin)
+
+    def is_current(self, origin: str, state: WitnessState) -> bool:
+        """Whether a state that was remembered is what is held, now; no lock is taken for that."""
+        try:
+            return self._poison is None and self._read(self._places_of(origin).checkpoint) == state.note
+        except ChopmarkError:
+            return False
 
     @contextmanager
     def exclusive(self, origin: str) -> Iterator[None]:
@@ -220,9 +235,10 @@ class FolderStore:
         if name in self._kept:
             return
         cases = self._folder / "evidence"
-        others = [each for each in self._disk.names(cases) if each.startswith(of_this_log)]
-        if name not in others and len(others) >= CASES:
-            raise StorageError(f"{CASES} cases of this kind and log are kept, no more", where=str(cases))
+        kept = self._disk.names(cases)
+        most = CASES[evidence.contradiction]
+        if name not in kept and sum(each.startswith(of_this_log) for each in kept) >= most:
+            raise StorageError(f"{most} cases of this kind and log are kept, no more", where=str(cases))
         description = {
             "origin": evidence.origin,
             "contradiction": kind,
@@ -231,12 +247,21 @@ class FolderStore:
             "submitted": "submitted.note",
         }
         case = json.dumps(description, ensure_ascii=False, indent=2).encode() + b"\n"
-        files = {"held.note": evidence.held, "submitted.note": evidence.submitted, "case.json": case}
+        files = dict(zip(_FILES, (evidence.held, evidence.submitted, case), strict=True))
+        needed = sum(map(len, files.values()))
+        if name not in kept and self._evidence_size(evidence.origin, kept) + needed > EVIDENCE_SIZE:
+            raise StorageError(f"no more than {EVIDENCE_SIZE} bytes of cases of one log are kept", where=str(cases))
         for file, data in files.items():
             path = cases / name / file
             found = self._disk.read(path, _CASE_SIZE)  # of a process before, which may not have got it to the disk
             self._write(self._places_of(evidence.origin), path, data if found is None else found)
         self._kept.add(name)
+
+    def _evidence_size(self, origin: str, names: Iterable[str]) -> int:
+        """Bytes of the cases of an origin among those of these names."""
+        short = origin_hash(origin)[:_SHORT]
+        cases = [name for name in names if (found := _CASE_NAME.fullmatch(name)) is not None and found[2] == short]
+        return sum(self._disk.size(self._folder / "evidence" / case / file) or 0 for case in cases for file in _FILES)
 
     def _read(self, path: Path) -> bytes | None:
         try:
