@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chopmark.cosignature import Cosigner
@@ -170,6 +173,27 @@ def test_a_witness_that_runs_goes_on_when_its_configuration_can_no_longer_be_rea
     assert "no witness" in str(opened.logs.problem)
     with pytest.raises(FolderError):
         open_witness(folder, PASSPHRASE)
+
+
+def test_a_configuration_that_could_not_be_read_once_is_read_again_though_it_stays_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = FakeLog(origin="us-il.example/log/2026")
+    opened = open_witness(folder, PASSPHRASE)
+    add_log(folder, late.vkey)
+    real = Path.open
+
+    def fail(path: Path, *arguments: Any, **named: Any) -> object:
+        if path.name == "witness.json":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        assert late.origin not in opened.logs
+        assert "Too many open files" in str(opened.logs.problem)
+    assert late.origin in opened.logs
+    assert opened.logs.problem is None
 
 
 def test_a_witness_that_lost_its_configuration_is_not_made_anew(folder: Path, log: FakeLog) -> None:

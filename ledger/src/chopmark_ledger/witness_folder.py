@@ -99,6 +99,9 @@ class KnownLogs(Mapping[str, Sequence[NoteVerifier]]):
             self._logs = _read_logs(self._folder)
             self._origins = _origins(self._logs)
             self.problem = None
+        except StorageError as error:  # it may be over the next time, though the file stays the same
+            self.problem = str(error)
+            return
         except ChopmarkError as error:
             self.problem = str(error)
         self._seen = identity
