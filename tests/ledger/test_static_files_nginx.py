@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -55,11 +56,43 @@ class Upstream(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def running_nginx(text: str, folder: Path) -> Iterator[str]:
+    """Run nginx with a server of `deploy/`, without TLS; answers where it listens."""
+    nginx = shutil.which("nginx")
+    assert nginx is not None
+    port = free_port()
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+    text = "\n".join(line for line in text.split("\n") if not line.strip().startswith("ssl_certificate"))
+    temporary = "".join(
+        f"{each}_temp_path {folder}/{each};\n" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""  # so that its worker may read the folder of the test
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\n{user}\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{text}\n}}\n"
+    )
+    process = subprocess.Popen([nginx, "-e", str(folder / "error.log"), "-p", str(folder), "-c", "nginx.conf"])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                urllib3.request("GET", url, retries=False)
+                break
+            except urllib3.exceptions.HTTPError:
+                assert process.poll() is None, (folder / "error.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The prefix of the log behind a running nginx."""
-    nginx = shutil.which("nginx")
-    if nginx is None:
+    if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed")
     folder = tmp_path_factory.mktemp("nginx")
     public = folder / "public"
@@ -72,34 +105,13 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     upstream.daemon_threads = True
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    port = free_port()
-    text = CONFIGURATION.read_text().replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+    text = CONFIGURATION.read_text()
     text = text.replace("server 127.0.0.1:8480;", f"server 127.0.0.1:{upstream.server_address[1]};")
     text = text.replace("/var/lib/chopmark/log/public", str(public))
-    text = "\n".join(line for line in text.split("\n") if not line.strip().startswith("ssl_certificate"))
-    temporary = "".join(
-        f"{each}_temp_path {folder}/{each};\n" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root;" if os.geteuid() == 0 else ""  # so that its worker may read the folder of the test
-    (folder / "nginx.conf").write_text(
-        f"daemon off;\n{user}\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{text}\n}}\n"
-    )
-    process = subprocess.Popen([nginx, "-e", str(folder / "error.log"), "-p", str(folder), "-c", "nginx.conf"])
-    url = f"http://127.0.0.1:{port}/log/2026"
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                urllib3.request("GET", f"{url}/checkpoint", retries=False)
-                break
-            except urllib3.exceptions.HTTPError:
-                assert process.poll() is None, (folder / "error.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        yield url
+        with running_nginx(text, folder) as url:
+            yield f"{url}/log/2026"
     finally:
-        process.terminate()
-        process.wait(20)
         upstream.shutdown()
         upstream.server_close()
 

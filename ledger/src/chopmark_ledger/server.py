@@ -37,7 +37,8 @@ from chopmark_ledger.telemetry import Application, Message, Receive, Scope, Send
 _LOOK_EVERY = 0.25
 """Seconds between two looks at the parent."""
 _HEADER_TIMEOUT = 30_000
-"""Milliseconds for the head of a request: a client that trickles it holds a connection no longer."""
+"""Milliseconds for the head of a request, counted from its first byte: a client that trickles it holds a connection no
+longer. One that sends nothing at all holds it for ever; what stands in front of the service has to end that."""
 _ANNOUNCE_EVERY = 0.02
 _SWITCH = 0.002
 """Seconds after which a thread that computes lets another one: by default the event loop, which lets go for each
