@@ -1,7 +1,9 @@
 """Reading the body of a request: bounded while it is read, in bytes, in time, and over all requests together.
 
 What a request says of its length is not believed. A body that is being read counts against the memory that all of them
-may take, so that many large ones are told to come back instead of filling the machine.
+may take, so that many large ones are told to come back instead of filling the machine; those of one client take a third
+of it at most. The first 64 KiB of each count nothing: small bodies are let in whatever large ones are on their way, and
+take no more than 64 KiB for each connection.
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ from chopmark.errors import FormatError, LimitError
 from fastapi import Request
 
 from chopmark_ledger.errors import BackpressureError, SlowBodyError, UnsupportedBodyError
+from chopmark_ledger.fair_share import FairShare
+
+FREE = 64 * 1024
+"""Bytes of each body that are let in always."""
 
 
 class BodyReader:
@@ -19,19 +25,22 @@ class BodyReader:
 
     Args:
         max_size: bytes of one body.
-        memory: bytes of all bodies that are read at a time; at least one is always read.
+        memory: bytes beyond the first 64 KiB of all bodies that are read at a time; at least one is always read.
         seconds: that a body may take to arrive.
     """
 
     def __init__(self, *, max_size: int, memory: int, seconds: float) -> None:
         self._max_size = max_size
-        self._memory = memory
+        self._shared = FairShare(memory)
         self._seconds = seconds
-        self.held = 0
-        """Bytes of the bodies that are being read."""
 
-    async def read_json(self, request: Request) -> bytes:
-        """Read a body of JSON; it is not parsed.
+    @property
+    def held(self) -> int:
+        """Bytes of the bodies that are being read, beyond the first 64 KiB of each."""
+        return self._shared.held
+
+    async def read_json(self, request: Request, client: str) -> bytes:
+        """Read a body of JSON that this client sends; it is not parsed.
 
         Raises:
             UnsupportedBodyError: the request says that it is something else, or compressed.
@@ -40,16 +49,16 @@ class BodyReader:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError("a body is plain application/json, not compressed", where="body")
-        return await self.read(request)
+        return await self.read(request, client)
 
-    async def read(self, request: Request) -> bytes:
-        """Read a body of any type.
+    async def read(self, request: Request, client: str | None = None) -> bytes:
+        """Read a body of any type; without a client nobody can tell whose it is.
 
         Raises:
             LimitError: it is too large.
             SlowBodyError: it did not come in time.
             FormatError: it broke off.
-            BackpressureError: too many bodies are being read.
+            BackpressureError: too many bodies are being read, of this client or of all.
         """
         text = request.headers.get("content-length", "")
         declared = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -57,15 +66,15 @@ class BodyReader:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._read(request, declared)
+                return await self._read(request, declared, client)
         except TimeoutError as error:
             raise SlowBodyError(
                 f"the body did not come within {self._seconds:g} seconds", where="body", remedy="Send it again"
             ) from error
 
-    async def _read(self, request: Request, declared: int | None) -> bytes:
+    async def _read(self, request: Request, declared: int | None, client: str | None) -> bytes:
         parts: list[bytes] = []
-        size = 0
+        size = taken = 0
         more = True
         try:
             while more and size != declared:  # what is all there need not be waited for to end
@@ -75,17 +84,18 @@ class BodyReader:
                 part = message.get("body", b"")
                 more = message.get("more_body", False)
                 size += len(part)
-                self.held += len(part)
                 if size > self._max_size:
                     raise self._too_large()
-                if self.held > self._memory and self.held > size:
+                more_taken = max(size - FREE, 0) - taken
+                if more_taken and not self._shared.take(client, more_taken, before=taken):
                     raise BackpressureError(
                         "too many bodies are on their way", retry_after=1, where="body", remedy="Send it again"
                     )
+                taken += more_taken
                 parts.append(part)
             return b"".join(parts)
         finally:
-            self.held -= size
+            self._shared.give_back(client, taken)
 
     def _too_large(self) -> LimitError:
         return LimitError(
