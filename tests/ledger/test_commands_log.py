@@ -49,6 +49,17 @@ def served(tmp_path: Path) -> Iterator[ServedLog]:
     log.close()
 
 
+def test_init_takes_the_database_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHOPMARK_LOG_DATABASE", "mysql://chopmark:secret@db.cn-gd.example/log")
+    result = run("init", tmp_path / "log", "--origin", ORIGIN, "--number", "1")
+    assert isinstance(result.exception, ChopmarkError)
+    assert "postgresql+psycopg" in str(result.exception)
+    assert "secret" not in str(result.exception)
+    told = " ".join(run("init", "--help", text=None).stdout.split())
+    assert "CHOPMARK_LOG_DATABASE" in told
+    assert "secret" not in told
+
+
 def test_init_makes_a_log_with_two_keys_and_prints_both(tmp_path: Path) -> None:
     result = run("init", tmp_path / "log", "--origin", ORIGIN, "--number", "1")
     assert result.exit_code == 0, result.output

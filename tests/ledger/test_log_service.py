@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -19,14 +21,16 @@ from chopmark.keys import Ed25519Signer
 from chopmark.merkle import leaf_hash
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
+from chopmark_ledger import log_service, telemetry
 from chopmark_ledger.authentication import make_token
 from chopmark_ledger.client import LocalWitness, LogSettings
-from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER
-from chopmark_ledger.errors import LogStoppedError
+from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER, EntriesRequest
+from chopmark_ledger.errors import LogStoppedError, WitnessUnreachableError
 from chopmark_ledger.log_clients import FILE_NAME, add_client, begin_clients, make_client
 from chopmark_ledger.log_service import make_application, openapi_document
 from chopmark_ledger.running_log import RunningLog, run_log
 from chopmark_ledger.service_settings import LogServiceSettings
+from chopmark_ledger.witness import WitnessAnswer
 from fastapi import FastAPI
 
 from tests.ledger.asgi import Answer, ask, running
@@ -39,6 +43,7 @@ ISSUER = "CN-GD/11440000MB2D0P8Q3X"
 FOREIGN = "CN-SH/11310000MB2D0P8Q3X"
 REGION = Ed25519Signer(b"\x01" * 32)
 DEPARTMENT = Ed25519Signer(b"\x02" * 32)
+ADDRESS = "http://192.0.2.7:8491"
 KEYS = {"region": REGION, "department": DEPARTMENT}
 
 
@@ -96,6 +101,27 @@ class Service:
                 jsonschema.validate(answer.json(), documented[media_type]["schema"])
 
 
+class Switched:
+    """A witness that nobody reaches until it is switched on."""
+
+    def __init__(self, inner: LocalWitness, is_on: threading.Event) -> None:
+        self._inner, self._is_on = inner, is_on
+        self.name, self.vkeys = inner.name, inner.vkeys
+
+    def add_checkpoint(self, body: bytes) -> WitnessAnswer:
+        if not self._is_on.is_set():
+            raise WitnessUnreachableError(f"no route to {ADDRESS}", where=self.name)
+        return self._inner.add_checkpoint(body)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Poll until it holds; fails at the deadline."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        await asyncio.sleep(0.002)
+
+
 def batch(number: Any, entries: Iterable[bytes]) -> dict[str, Any]:
     return {"batch": number, "entries": [base64.b64encode(entry).decode() for entry in entries]}
 
@@ -106,16 +132,24 @@ def serve(make_world: Callable[..., World]) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def serving(
-        *, witnesses: list[LocalWitness] | None = None, settings: LogSettings | None = None, **changes: Any
+        *,
+        witnesses: list[LocalWitness] | None = None,
+        settings: LogSettings | None = None,
+        world: World | None = None,
+        are_reached: threading.Event | None = None,
+        **changes: Any,
     ) -> AsyncIterator[Service]:
-        world = make_world() if settings is None else make_world(settings)
-        begin_clients(world.log_folder)
-        add_client(world.log_folder, make_client("region", [REGION.public_key], [], "CN-GD"))
-        add_client(world.log_folder, make_client("department", [DEPARTMENT.public_key], [ISSUER], None))
+        if world is None:
+            world = make_world() if settings is None else make_world(settings)
+            begin_clients(world.log_folder)
+            add_client(world.log_folder, make_client("region", [REGION.public_key], [], "CN-GD"))
+            add_client(world.log_folder, make_client("department", [DEPARTMENT.public_key], [ISSUER], None))
         opened: list[RunningLog] = []
 
         def open_log(_: LogServiceSettings) -> RunningLog:
-            asked = world.witnesses() if witnesses is None else witnesses
+            asked: list[Any] = list(world.witnesses() if witnesses is None else witnesses)
+            if are_reached is not None:
+                asked = [Switched(each, are_reached) for each in asked]
             policy = TlogPolicy.parse(world.policy)
             opened.append(run_log(world.open_log(), asked, policy, publication_interval=0.01))
             return opened[0]
@@ -271,6 +305,29 @@ def test_too_many_bodies_at_a_time_are_told_to_come_back(serve: Callable[..., An
     asyncio.run(scenario())
 
 
+def test_one_clients_bodies_keep_nobody_else_out(serve: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with serve(body_memory=3_000_000, body_timeout=20) as service:
+            bodies = service.application.state.service.bodies
+            held = [asyncio.ensure_future(service.post([b" " * 900_000, None], client="department"))]
+            await until(lambda: bodies.held)
+            more = await service.post([b" " * 400_000, b"{}"], client="department")
+            assert (more.status, more.json()["code"]) == (429, "back_pressure"), "more than a third"
+            large = json.dumps(batch(1, service.world.entries(1))).encode().ljust(2_000_000)
+            assert (await service.post(large)).status == 200
+            held.append(asyncio.ensure_future(service.post([b" " * 2_100_000, None])))
+            await until(lambda: bodies.held > 2_500_000)
+            for client in ("region", "department"):
+                small = json.dumps(batch(2, service.world.entries(1))).encode().ljust(64 * 1024)
+                assert (await service.post(small, client=client)).status == 200, "small ones are let in always"
+            for each in held:
+                each.cancel()
+            await asyncio.wait(held)
+            assert bodies.held == 0
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -353,6 +410,124 @@ def test_without_a_quorum_waiting_ends_with_202_and_the_status_says_why(serve: C
             assert (await service.ask("GET", "/readyz")).status == 200, "commits go on"
             landmark = await service.ask("POST", "/landmark", headers=service.token())
             assert (landmark.status, landmark.json()["code"]) == (503, "not_published")
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_holds_no_entries_any_more(serve: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with serve(witnesses=[]) as service:
+            body = batch(1, service.world.entries(3))
+            body["entries"].append("!")
+            waiting = asyncio.ensure_future(service.post(body, target="/entries?wait=true"))
+            await until(lambda: service.log.log.size == 4)
+
+            def requests() -> list[EntriesRequest]:
+                return [each for each in gc.get_objects() if isinstance(each, EntriesRequest)]
+
+            await until(lambda: requests() and not any(each.entries for each in requests()))
+            service.application.state.service.stopping.set()
+            answer = await waiting
+            assert answer.status == 202
+            assert answer.json()["refused"] == [{"position": 3, "reason": "not standard base64"}]
+
+    asyncio.run(scenario())
+
+
+def test_only_so_many_may_wait_and_one_client_keeps_nobody_else_from_it(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_service, "_WAITING_ENTRIES", 9)
+
+    async def scenario() -> None:
+        async with serve(witnesses=[]) as service:
+            entries, target = service.world.entries, "/entries?wait=true"
+            waiting = [asyncio.ensure_future(service.post(batch(1, entries(3)), client="department", target=target))]
+            await until(lambda: service.log.log.size == 4)
+            body = batch(2, entries(1))
+            refused = await service.post(body, client="department", target=target)
+            assert (refused.status, refused.json()["code"]) == (429, "back_pressure")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert service.log.log.size == 4, "nothing of it was taken"
+            assert (await service.post(body, client="department")).status == 200
+            waiting.append(asyncio.ensure_future(service.post(batch(1, entries(3)), target=target)))
+            await until(lambda: service.log.log.size == 8)
+            service.application.state.service.stopping.set()
+            assert [answer.status for answer in await asyncio.gather(*waiting)] == [202, 202]
+            assert (await service.post(body, client="department", target=target)).status == 202, "there is room again"
+
+    asyncio.run(scenario())
+
+
+def test_strangers_are_told_in_a_word_what_is_wrong_with_a_witness_and_the_operator_in_a_sentence(
+    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure_logging("info")
+    are_reached = threading.Event()
+
+    async def scenario() -> None:
+        async with serve(are_reached=are_reached) as service:
+            status: Any = {}
+            deadline = time.monotonic() + 20
+            while status.get("problem") is None or not events("witness"):
+                assert time.monotonic() < deadline
+                answer = await service.ask("GET", "/status")
+                status = answer.json()
+                await asyncio.sleep(0.01)
+            assert [each["problem"] for each in status["witnesses"]] == ["unreachable"] * 3
+            assert ADDRESS.encode() not in answer.body
+            are_reached.set()
+            while len(events("witness_over")) < 3:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    lines: list[dict[str, Any]] = []
+
+    def events(name: str) -> list[dict[str, Any]]:
+        lines.extend(map(json.loads, capsys.readouterr().err.splitlines()))
+        return [line for line in lines if line["event"] == name]
+
+    asyncio.run(scenario())
+    told = events("witness")
+    assert {line["trouble"] for line in told} == {"unreachable"}
+    assert all(ADDRESS in line["problem"] for line in told)
+    assert len({line["witness"] for line in told}) == len(told) == 3, "each is told once"
+
+
+def test_a_log_that_is_to_hear_its_witnesses_first_takes_nothing_before(serve: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        are_reached = threading.Event()
+        async with serve(are_reached=are_reached, hear_witnesses_first=True) as service:
+            body = batch(1, service.world.entries(1))
+            answer = await service.post(body)
+            assert (answer.status, answer.json()["code"]) == (503, "not_heard")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert (await service.ask("GET", "/readyz")).json() == {"ready": False, "reasons": ["not_heard"]}
+            assert service.log.log.size == 1
+            are_reached.set()
+            await until(lambda: service.log.loop.has_heard)
+            assert (await service.ask("GET", "/readyz")).status == 200
+            are_reached.clear()
+            assert (await service.post(body)).status == 200, "it has heard them once"
+
+    asyncio.run(scenario())
+
+
+def test_no_landmark_is_ended_before_the_witnesses_were_heard(serve: Callable[..., Any]) -> None:
+    async def scenario() -> None:
+        async with serve() as service:
+            body = batch(1, service.world.entries(3))
+            assert (await service.post(body, target="/entries?wait=true")).status == 200
+        are_reached = threading.Event()
+        async with serve(world=service.world, are_reached=are_reached, wait_timeout=0.2) as again:
+            answer = await again.ask("POST", "/landmark", headers=again.token())
+            assert (answer.status, answer.json()["code"]) == (503, "not_published")
+            assert again.log.landmarks.file.end == 0
+            assert (await again.post(body, target="/entries?wait=true")).status == 200, "what is published is proven"
+            are_reached.set()
+            await until(lambda: again.log.loop.has_heard)
+            answer = await again.ask("POST", "/landmark", headers=again.token())
+            assert answer.json()["records"][-1]["end"] == 4
 
     asyncio.run(scenario())
 

@@ -7,9 +7,9 @@ is asked once more. It has at most one request in flight. A round ends when all 
 and a short grace is over, or when patience is at its end. A witness that is still busy then is left alone; what it
 answers later tells the size that it holds, and its lines count if the same checkpoint is still to be published.
 
-One witness cannot stop the log. But if the quorum fails, and those that say that they hold more than this log has, or
-something that is not its beginning, could have made a quorum by themselves, then what they hold may have been
-published, and this database must not go on.
+One witness cannot stop the log, unless one operator is a quorum: then that one can. If the quorum fails, and those that
+say that they hold more than this log has, or something that is not its beginning, could have made a quorum by
+themselves, then what they hold may have been published, and this database must not go on.
 
 Answers are handled by the thread that collects, so that an executor that works at once makes a round deterministic.
 """
@@ -39,6 +39,17 @@ PATIENCE = 10.0
 """Seconds that a round waits for a quorum."""
 GRACE = 0.2
 """Seconds that a round goes on once the quorum is met, so that slower witnesses can still add their lines."""
+
+TROUBLES = {
+    "unreachable": "no whole answer came",
+    "slow": "none has come yet",
+    "refused": "it refuses",
+    "contradicts": "it says that it holds what this log is no continuation of",
+    "invalid": "its answer is worth nothing",
+    "incomplete": "a cosignature of one of its keys is missing",
+    "failed": "the log could not ask it",
+}
+"""What may be wrong with a witness."""
 
 
 class WitnessClient(Protocol):
@@ -86,7 +97,9 @@ class WitnessReport:
         vkeys: the keys it cosigns with.
         size: of this log, which it holds by its last answer; None before the first.
         at: when it answered last, POSIX seconds by the log's clock; None before the first.
-        problem: what was wrong with its last answer, or that there is none; None while all is well.
+        problem: what was wrong with its last answer, or that there is none; None while all is well. It may hold the
+            address of the witness, and words of its own.
+        trouble: the same in a word, for everybody; one of `TROUBLES`.
     """
 
     name: str
@@ -94,6 +107,7 @@ class WitnessReport:
     size: int | None = None
     at: int | None = None
     problem: str | None = None
+    trouble: str | None = None
 
 
 class Cosigners:
@@ -197,7 +211,7 @@ class Cosigners:
                 self._proceed(each, pending)
         for each in self._all:
             if each.owes(pending.note):
-                each.report = replace(each.report, problem="it has not answered in time")
+                each.report = replace(each.report, problem="it has not answered in time", trouble="slow")
         if not self._is_met(pending):
             raise self._failure(pending)
 
@@ -233,23 +247,34 @@ class Cosigners:
         """Take the answer to a question, which may be one of an earlier round."""
         now = self._log.clock()
         is_current = question.note.text == pending.note.text
+        found: WitnessAnswer | None = None
         try:
-            judgement = judge(answer.result(), question, each.verifiers, now=now)
+            found = answer.result()
+            judgement = judge(found, question, each.verifiers, now=now)
         except ContradictionError as error:
             size = each.report.size if error.size is None else error.size
-            each.report = replace(each.report, size=size, at=now, problem=str(error))
+            each.report = replace(each.report, size=size, at=now, problem=str(error), trouble="contradicts")
             if is_current:
                 pending.contradictions[each] = error
             return
         except ChopmarkError as error:
-            answered_at = now if answer.exception() is None else each.report.at  # not where nobody answered
-            each.report = replace(each.report, at=answered_at, problem=str(error))
+            if found is None:  # nobody answered
+                each.report = replace(each.report, problem=str(error), trouble="unreachable")
+                return
+            trouble = "invalid" if found.status in {200, 409} else "refused"
+            each.report = replace(each.report, at=now, problem=str(error), trouble=trouble)
             return
         except Exception as error:
             # The client of a witness has no business ending a publication, whatever befalls it.
-            each.report = replace(each.report, problem=f"its client failed: {type(error).__name__}")
+            each.report = replace(each.report, problem=f"its client failed: {type(error).__name__}", trouble="failed")
             return
-        each.report = replace(each.report, size=judgement.held, at=now, problem=judgement.problem)
+        each.report = replace(
+            each.report,
+            size=judgement.held,
+            at=now,
+            problem=judgement.problem,
+            trouble=None if judgement.problem is None else "incomplete",
+        )
         if judgement.lines:
             each.keep(question.note, judgement.lines)
         if is_current:

@@ -17,6 +17,7 @@
         ├── FolderError              no ledger or witness there, or one already
         ├── PolicyError              witnesses that cannot be a log's policy
         ├── NotPublishedError        the entry is not in the published tree yet
+        ├── NotHeardError            the witnesses have not said yet what they hold of the log
         ├── LogUnreachableError      no server answers for the log
         ├── UnauthenticatedError     the token of a request is none, or not one for this log
         ├── ForbiddenError           this client may not ask for that
@@ -131,6 +132,10 @@ class PolicyError(LedgerError):
 
 class NotPublishedError(LedgerError):
     """The entry is not in the published tree yet."""
+
+
+class NotHeardError(LedgerError):
+    """The witnesses have not said yet what they hold of the log, and it is to take nothing before."""
 
 
 class LogUnreachableError(LedgerError):

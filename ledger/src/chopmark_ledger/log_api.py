@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from chopmark_ledger import problems, telemetry
 from chopmark_ledger.batch import MAX_ENTRIES
+from chopmark_ledger.cosigning import TROUBLES
 from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER
 from chopmark_ledger.problems import documented
 
@@ -70,6 +71,7 @@ ENTRIES = _route(
     problems.TOO_LARGE,
     problems.UNSUPPORTED,
     problems.ALL_REFUSED,
+    problems.NOT_HEARD,
     problems.STOPPED,
     problems.STORAGE,
     answers={
@@ -179,7 +181,10 @@ STATUS = _route(
                                 "name": {"type": "string"},
                                 "size": _OPTIONAL_COUNT,
                                 "at": {**_OPTIONAL_COUNT, "description": "POSIX seconds; its last answer."},
-                                "problem": {"type": ["string", "null"]},
+                                "problem": {
+                                    "enum": [None, *TROUBLES],
+                                    "description": "; ".join(f"{each}: {what}" for each, what in TROUBLES.items()),
+                                },
                             }
                         ),
                     },
@@ -192,7 +197,10 @@ HEALTH = _route(answers={200: _answer("It answers.", _object({"status": {"const"
 _READY = _object(
     {
         "ready": {"type": "boolean"},
-        "reasons": {"type": "array", "items": {"type": "string", "enum": ["stopped", "no_clients", "stopping"]}},
+        "reasons": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["stopped", "no_clients", "not_heard", "stopping"]},
+        },
     }
 )
 READINESS = _route(answers={200: _answer("It takes entries.", _READY), 503: _answer("It takes none now.", _READY)})

@@ -41,7 +41,13 @@ def init(
     passphrase_file: _PassphraseFile = None,
     database: Annotated[
         str | None,
-        typer.Option("--database", metavar="URL", help="postgresql+psycopg://…, for a log outside of its folder."),
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="CHOPMARK_LOG_DATABASE",
+            help="postgresql+psycopg://…, for a log outside of its folder. Where it holds a password give it by the "
+            "variable: others on the machine see the arguments of a command.",
+        ),
     ] = None,
 ) -> None:
     """Make a log with new keys, and print the vkeys that policies name it by: Ed25519, then ML-DSA-44."""
@@ -76,6 +82,13 @@ def serve(
     wait_timeout: Annotated[float | None, typer.Option(help="Seconds that wait=true waits.")] = None,
     body_timeout: Annotated[float | None, typer.Option(help="Seconds that a body may take to arrive.")] = None,
     body_memory: Annotated[int | None, typer.Option(help="Bytes of bodies held at a time.")] = None,
+    hear_witnesses_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--hear-witnesses-first/--no-hear-witnesses-first",
+            help="Take entries only once a quorum of witnesses was heard; after a backup was restored.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a log until SIGTERM or Ctrl-C.
 

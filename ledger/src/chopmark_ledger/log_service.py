@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,11 +35,14 @@ from chopmark_ledger.batch import BatchAnswer, Client, Submission
 from chopmark_ledger.cosigning import makes_quorum
 from chopmark_ledger.entry_requests import MAX_BODY, EntriesRequest, all_refused, encode_answer, parse_request
 from chopmark_ledger.errors import (
+    BackpressureError,
     BatchRefusedError,
     ClientListError,
     ForbiddenError,
+    NotHeardError,
     NotPublishedError,
 )
+from chopmark_ledger.fair_share import FairShare
 from chopmark_ledger.handoff import Handoff
 from chopmark_ledger.log_clients import FILE_NAME, ClientList
 from chopmark_ledger.log_metrics import LogCollector, LogCounters
@@ -52,6 +56,9 @@ from chopmark_ledger.static_files import StaticFiles
 _JSON = "application/json"
 _CLIENTS_EVERY = 0.25
 """Seconds between two looks at whether the list of clients changed."""
+_WAITING_ENTRIES = 60_000
+"""Entries that requests with wait=true may wait for, of one client a third: two of the largest batches. Their proofs,
+some 2 KB each, are all made once they are published."""
 _LOOK_EVERY = 0.5
 """Seconds between two looks at whether something keeps the log from its work."""
 
@@ -72,6 +79,38 @@ class LogService:
         self.stopping = asyncio.Event()
         self._handoff = Handoff()
         self._wait_timeout = settings.wait_timeout
+        self._waited_for = FairShare(_WAITING_ENTRIES)
+        self._hear_first = settings.hear_witnesses_first
+
+    def check_has_heard(self) -> None:
+        """Check that entries may be taken, as far as that hangs on the witnesses.
+
+        Raises:
+            NotHeardError: they were not heard yet, and shall be first.
+            LogStoppedError: the log stopped, by what they said perhaps.
+        """
+        if self._hear_first and not self.running.loop.has_heard:
+            self.running.log.check_running()
+            raise NotHeardError("the witnesses were not heard yet")
+
+    @contextmanager
+    def room_to_wait(self, client: Client, entries: int) -> Iterator[None]:
+        """Room for a request that waits until so many entries are published.
+
+        Raises:
+            BackpressureError: too many wait already, of this client or of all.
+        """
+        if not self._waited_for.take(client.name, entries):
+            raise BackpressureError(
+                "too many requests wait to be published",
+                retry_after=5,
+                where="wait",
+                remedy="Send the batch again later, or without wait=true",
+            )
+        try:
+            yield
+        finally:
+            self._waited_for.give_back(client.name, entries)
 
     async def append(self, client: Client, request: EntriesRequest) -> BatchAnswer:
         """Commit a batch, together with what else waits.
@@ -101,9 +140,9 @@ class LogService:
 
         return await asyncio.get_running_loop().run_in_executor(None, prove)
 
-    async def published(self, size: int) -> bool:
+    async def published(self, size: int, *, once_heard: bool = False) -> bool:
         """Wait until that many entries are published; False if it takes too long, or the service is about to stop."""
-        published = asyncio.wrap_future(self.running.loop.subscribe(size))
+        published = asyncio.wrap_future(self.running.loop.subscribe(size, once_heard=once_heard))
         stopping = asyncio.ensure_future(self.stopping.wait())
         either: set[asyncio.Future[Any]] = {published, stopping}
         try:
@@ -114,7 +153,7 @@ class LogService:
             stopping.cancel()
 
     async def landmark(self) -> tuple[LandmarkRecord, ...]:
-        """Publish what is committed, and end the landmark interval.
+        """Publish what is committed, and end the landmark interval; never before the witnesses were heard.
 
         Raises:
             NotPublishedError: it could not be published in time.
@@ -122,7 +161,7 @@ class LogService:
         """
         log = self.running.log
         log.check_running()
-        if not await self.published(log.size):
+        if not await self.published(log.size, once_heard=True):
             log.check_running()
             raise NotPublishedError("the newest entries are not published yet")
         return await asyncio.get_running_loop().run_in_executor(None, self.running.end_landmark_interval)
@@ -136,6 +175,8 @@ class LogService:
             self.clients.check()
         except ClientListError:
             reasons.append("no_clients")
+        if self._hear_first and not self.running.loop.has_heard:
+            reasons.append("not_heard")
         if self.stopping.is_set():
             reasons.append("stopping")
         return reasons
@@ -198,6 +239,7 @@ async def _log_changes(running: RunningLog) -> None:
     """Tell the log of events what begins and ends to keep the log from its work, with all that an operator needs."""
     logger = telemetry.get_logger("log")
     told: tuple[str | None, ...] = (None, None, None)
+    troubles: dict[str, str] = {}
     while True:
         found = running.loop.status()
         now = (found.stopped_by, found.problem, found.landmark_problem)
@@ -207,6 +249,12 @@ async def _log_changes(running: RunningLog) -> None:
             elif after is None and before is not None:
                 logger.info(f"{name}_over", committed=found.committed, published=found.published)
         told = now
+        for each in found.witnesses:
+            if each.trouble is not None and each.trouble != troubles.get(each.name):
+                logger.warning("witness", witness=each.name, trouble=each.trouble, problem=each.problem)
+                troubles[each.name] = each.trouble
+            elif each.trouble is None and troubles.pop(each.name, None) is not None:
+                logger.info("witness_over", witness=each.name, size=each.size)
         await asyncio.sleep(_LOOK_EVERY)
 
 
@@ -243,12 +291,15 @@ def _add_writing(application: FastAPI) -> None:
     ) -> Response:
         """Append a batch of entries, durably; the same batch sent again gets the same answer."""
         service = _service(request)
-        batch = parse_request(await service.bodies.read_json(request))
-        answer = await service.append(client, batch)
+        service.check_has_heard()
+        batch = parse_request(await service.bodies.read_json(request, client.name))
         if wait == "false":
-            return Response(encode_answer(batch, answer), media_type=_JSON)
-        proofs = await service.proofs(answer)
-        return Response(encode_answer(batch, answer, proofs), 202 if proofs is None else 200, media_type=_JSON)
+            return Response(encode_answer(batch, await service.append(client, batch)), media_type=_JSON)
+        with service.room_to_wait(client, len(batch.entries)):
+            answer = await service.append(client, batch)
+            batch = replace(batch, entries=())  # they are in the log, and need not be held while this waits
+            proofs = await service.proofs(answer)
+            return Response(encode_answer(batch, answer, proofs), 202 if proofs is None else 200, media_type=_JSON)
 
     @application.post("/landmark", **log_api.LANDMARK)
     async def end_landmark_interval(
@@ -324,7 +375,7 @@ def log_status(running: RunningLog) -> dict[str, Any]:
         "problem": _problem(running, found),
         "since": found.since,
         "witnesses": [
-            {"name": each.name, "size": each.size, "at": each.at, "problem": each.problem} for each in found.witnesses
+            {"name": each.name, "size": each.size, "at": each.at, "problem": each.trouble} for each in found.witnesses
         ],
     }
 

@@ -31,6 +31,7 @@ from chopmark_ledger.errors import (
     ConflictError,
     ForbiddenError,
     LogStoppedError,
+    NotHeardError,
     NotPublishedError,
     SlowBodyError,
     UnauthenticatedError,
@@ -62,6 +63,11 @@ NOT_PUBLISHED = Problem(
     "not_published",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "What this needs is not published yet; a quorum of witnesses may be missing.",
+)
+NOT_HEARD = Problem(
+    "not_heard",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The log has not heard yet what its witnesses hold of it, and is set to take nothing before.",
 )
 TOO_LARGE = Problem("too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "More entries or bytes than a batch may have.")
 UNSUPPORTED = Problem("unsupported_media_type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not plain JSON.")
@@ -128,6 +134,8 @@ def answer_error(error: ChopmarkError) -> Response:
             return problem_response(UNSUPPORTED, str(error))
         case NotPublishedError() | QuorumError():
             return problem_response(NOT_PUBLISHED, headers={"Retry-After": str(_SECONDS_UNTIL_PUBLISHED)})
+        case NotHeardError():
+            return problem_response(NOT_HEARD, headers={"Retry-After": str(_SECONDS_UNTIL_PUBLISHED)})
         case LogStoppedError():
             return problem_response(STOPPED)
         case StorageError():

@@ -103,13 +103,18 @@ class PublicationLoop:
         self._is_closing = False
         self._has_begun = False
         self._ended_by: ChopmarkError | None = None
-        self._waiting: dict[Future[Publication], int] = {}
+        self._waiting: dict[Future[Publication], tuple[int, bool]] = {}
         self._publication = _Attempts()
         self._landmark = _Attempts()
         self._publications = 0
         self._last_duration: float | None = None
         self._thread = threading.Thread(target=self._run, name="publication", daemon=True)
         self._thread.start()
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether a quorum of witnesses has said in this process what it holds of the log, and the log follows it."""
+        return self._has_begun
 
     def wake(self) -> None:
         """Say that something was committed; returns at once."""
@@ -123,8 +128,10 @@ class PublicationLoop:
             self._changed.wait_for(lambda: self._published() >= size or self._ended_by is not None, timeout)
             return self._published() >= size
 
-    def subscribe(self, size: int) -> Future[Publication]:
+    def subscribe(self, size: int, *, once_heard: bool = False) -> Future[Publication]:
         """A future with the first publication of at least `size` entries; one that is cancelled is forgotten.
+
+        With `once_heard` it waits for the witnesses to be heard too, also where so many were published before.
 
         Its error, when the loop ends before, is what stopped the log, or a `NotPublishedError` where it was closed:
         the next process will publish what is committed.
@@ -132,11 +139,12 @@ class PublicationLoop:
         future: Future[Publication] = Future()
         with self._changed:
             publication, error = self._log.publication, self._ended_by
-            if (publication is None or publication.size < size) and error is None:
-                self._waiting[future] = size
+            is_there = publication is not None and publication.size >= size and (self._has_begun or not once_heard)
+            if not is_there and error is None:
+                self._waiting[future] = size, once_heard
                 future.add_done_callback(self._forget)
                 return future
-        if publication is not None and publication.size >= size:
+        if is_there and publication is not None:
             future.set_result(publication)
         else:
             future.set_exception(error)
@@ -258,7 +266,11 @@ class PublicationLoop:
         publication = self._log.publication
         with self._changed:
             size = self._published()
-            ready = [future for future, wanted in self._waiting.items() if wanted <= size]
+            ready = [
+                future
+                for future, (wanted, once_heard) in self._waiting.items()
+                if wanted <= size and (self._has_begun or not once_heard)
+            ]
             self._changed.notify_all()
         for future in ready:
             if publication is not None and future.set_running_or_notify_cancel():

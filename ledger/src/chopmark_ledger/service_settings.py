@@ -73,6 +73,10 @@ class LogServiceSettings(BaseModel):
         default=128 * 1024 * 1024,
         description="Bytes of request bodies that are held at a time, of all requests together.",
     )
+    hear_witnesses_first: bool = Field(
+        default=False,
+        description="Whether entries are taken only once a quorum of witnesses was heard after the start.",
+    )
 
     @property
     def log(self) -> LogSettings:
