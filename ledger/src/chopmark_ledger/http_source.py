@@ -2,23 +2,21 @@
 
 Spec: https://c2sp.org/tlog-tiles. Connections are kept open, several files are on their way at once, and what does not
 arrive is asked for again, at growing intervals. No size is believed: reading stops at the most that a file may have,
-counted after it was inflated, for entry bundles may come compressed whether one asks for it or not. Redirections are
-not followed, so that one knows whom one checks.
+counted after it was inflated, for entry bundles may come compressed whether one asks for it or not.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import urllib3
-from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
-from urllib3.exceptions import DecodeError, HTTPError, LocationParseError
+from chopmark.errors import ChopmarkError, LimitError, StorageError
+from urllib3.exceptions import DecodeError, HTTPError
 
+from chopmark_ledger.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark_ledger.errors import LogUnreachableError
 from chopmark_ledger.tile_source import FoundFile, size_limit
 
@@ -29,10 +27,11 @@ _PAUSE = 0.25
 """Seconds before the second attempt; twice as long before each further one."""
 _PAUSE_MAX = 30.0
 """Seconds: no server makes one wait longer."""
-_TIMEOUT = urllib3.Timeout(connect=10, read=30)
-_REQUEST_TIME = 120.0
-"""Seconds for one file, however slowly it trickles in."""
-_CHUNK = 1 << 16
+_TIMEOUT = 120.0
+_CONNECT = 10.0
+_IDLE = 30.0
+_MAX_OTHER = 64 * 1024
+"""Bytes of an answer that is no file: as many are read so that its connection can be used again."""
 _ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _BUSY = frozenset(
     {
@@ -43,7 +42,6 @@ _BUSY = frozenset(
     }
 )
 """Answers of a server that cannot serve now; they say nothing of the file."""
-_HEADERS = {"Accept-Encoding": "gzip, identity", "User-Agent": "chopmark"}
 
 
 class HttpSource:
@@ -53,6 +51,8 @@ class HttpSource:
         url: the prefix of the log, `http://…` or `https://…`.
         in_flight: how many files are fetched at once.
         attempts: how often a file is asked for.
+        timeout: seconds for one attempt, from connecting to the last byte; no longer than 10 of them to connect, or 30
+            without a byte.
         sleep: waits so many seconds; where not given, until the source is closed at the latest.
 
     Raises:
@@ -65,15 +65,16 @@ class HttpSource:
         *,
         in_flight: int = _IN_FLIGHT,
         attempts: int = _ATTEMPTS,
+        timeout: float = _TIMEOUT,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self.name = _prefix(url)
+        bounds = Bounds(timeout, connect=min(timeout, _CONNECT), idle=min(timeout, _IDLE))
+        self._http = BoundedHttp(url, whose="a log", bounds=bounds, connections=in_flight + 1)
+        self.name = self._http.url
         self._in_flight = in_flight
         self._attempts = attempts
         self._closing = threading.Event()
         self._sleep = self._closing.wait if sleep is None else sleep
-        self._path = urllib3.util.parse_url(self.name).path or ""
-        self._pool = urllib3.connection_from_url(self.name, maxsize=in_flight + 1, timeout=_TIMEOUT)
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="fetch")
         self._coming: Iterator[str] = iter(())
         self._ahead: dict[str, Future[bytes | None]] = {}
@@ -100,7 +101,7 @@ class HttpSource:
         self._coming = iter(())
         self._drop()
         self._threads.shutdown()
-        self._pool.close()
+        self._http.close()
 
     def _fill(self) -> None:
         while len(self._ahead) < self._in_flight:
@@ -134,45 +135,27 @@ class HttpSource:
     def _attempt(self, path: str, limit: int) -> bytes | _Failure | None:
         """Ask once; a failure is what may pass."""
         try:
-            response = self._pool.urlopen(
-                "GET",
-                f"{self._path}/{path}",
-                headers=_HEADERS,
-                preload_content=False,
-                redirect=False,
-                retries=False,
-            )
-        except HTTPError as error:
-            return _Failure(self._unreachable(_reason(error)))
-        try:
-            return self._answer(path, response, limit)
+            answer = self._http.request("GET", path, max_size=limit, max_other=_MAX_OTHER, inflate=True)
         except DecodeError as error:
             raise StorageError("it is not compressed as the server says", where=path) from error
         except HTTPError as error:
-            return _Failure(self._unreachable(f"{path} broke off: {_reason(error)}"))
-        finally:
-            # Once an answer is read to its end its connection is back in the pool; any other is of no more use.
-            response.close()
-
-    def _answer(self, path: str, response: urllib3.BaseHTTPResponse, limit: int) -> bytes | _Failure | None:
-        status = response.status
+            return _Failure(self._unreachable(f"{path}: {reason(error)}"))
+        status = answer.status
         if status == HTTPStatus.OK:
-            data = _body(response, limit)
-            if len(data) > limit:
+            if not answer.is_whole:
                 raise LimitError(f"more than {limit} bytes", where=path)
-            return data
-        _body(response, _CHUNK)
+            return answer.body
         if status in _ABSENT:
             return None
         if status in _BUSY:
-            return _Failure(self._unreachable(f"the server answers {status}"), _seconds(response))
-        error = StorageError(f"the server answers {status}", where=path)
+            return _Failure(self._unreachable(f"the server answers {status}"), _seconds(answer))
+        failed = StorageError(f"the server answers {status}", where=path)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _Failure(error)
-        location = response.headers.get("Location")
+            return _Failure(failed)
+        location = answer.headers.get("Location")
         if location is not None:
-            error.remedy = f"It points to {location[:200]}: if that is the log, name it"
-        raise error
+            failed.remedy = f"It points to {location[:200]}: if that is the log, name it"
+        raise failed
 
     def _unreachable(self, reason: str) -> LogUnreachableError:
         return LogUnreachableError(
@@ -190,37 +173,7 @@ class _Failure:
     after: float = 0.0
 
 
-def _prefix(url: str) -> str:
-    try:
-        parsed = urllib3.util.parse_url(url)
-    except LocationParseError as error:
-        raise FormatError("not a URL", where=url[:200]) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.auth:
-        raise FormatError("not of the form http://host/… or https://host/…", where=url[:200])
-    if parsed.query is not None or parsed.fragment is not None:
-        raise FormatError("the prefix of a log has no `?` and no `#`", where=url[:200])
-    return parsed.url.rstrip("/")
-
-
-def _body(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    """Read an answer, at most one chunk beyond `limit` bytes of it."""
-    end = time.monotonic() + _REQUEST_TIME
-    parts = []
-    size = 0
-    while size <= limit and (part := response.read1(_CHUNK)):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > end:
-            raise HTTPError(f"not there after {_REQUEST_TIME:.0f} s")
-    return b"".join(parts)
-
-
-def _seconds(response: urllib3.BaseHTTPResponse) -> float:
+def _seconds(answer: HttpAnswer) -> float:
     """What `Retry-After` says, where it is a number of seconds."""
-    text = response.headers.get("Retry-After", "")
+    text = answer.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
-
-
-def _reason(error: HTTPError) -> str:
-    """What went wrong, without the objects that urllib3 puts before it."""
-    return str(getattr(error, "reason", None) or error).rpartition(">: ")[2] or type(error).__name__

@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import urllib3
 from chopmark import strict
 from chopmark.errors import ChopmarkError, FormatError, LimitError
 from chopmark.keys import Signer
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError
 
 from chopmark_ledger import problems
 from chopmark_ledger.authentication import make_token
+from chopmark_ledger.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark_ledger.entry_requests import read_refused
 from chopmark_ledger.errors import (
     BackpressureError,
@@ -37,11 +36,12 @@ from chopmark_ledger.errors import (
 
 MAX_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer: ten thousand entries, each refused at length."""
-_CHUNK = 64 * 1024
+_TIMEOUT = 120.0
+_CONNECT = 10.0
+_IDLE = 60.0
+_CONNECTIONS = 8
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 15.0
-_LONGEST_ANSWER = 120.0
-"""Seconds that an answer may take to arrive, once it began."""
 _MAX_SHOWN = 300
 _JSON = "application/json"
 _AGAIN = frozenset(
@@ -57,15 +57,6 @@ _FINAL = frozenset({problems.STOPPED.code, problems.NO_CLIENTS.code})
 """Problems that time does not mend."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: urllib3.HTTPHeaderDict
-    body: bytes
-
-
 class LogConnection:
     """Sends requests to one log. Several threads may.
 
@@ -74,7 +65,8 @@ class LogConnection:
         origin: its origin, which tokens are for.
         name: the client's name in the list of the log; None to read only.
         key: the client's key; None to read only.
-        timeout: seconds for one answer.
+        timeout: seconds for one answer, from connecting to its last byte; no longer than 10 of them to connect, or 60
+            without a byte.
         patience: seconds after which a request is given up.
         clock: answers POSIX seconds with fractions, for tokens.
         sleep: waits so many seconds.
@@ -90,13 +82,15 @@ class LogConnection:
         origin: str,
         name: str | None = None,
         key: Signer | None = None,
-        timeout: float = 60.0,
+        timeout: float = _TIMEOUT,
         patience: float = 60.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.url = _prefix(url)
+        bounds = Bounds(timeout, connect=min(timeout, _CONNECT), idle=min(timeout, _IDLE))
+        self._http = BoundedHttp(url, whose="a log", bounds=bounds, connections=_CONNECTIONS)
+        self.url = self._http.url
         self.origin = origin
         self._name = name
         self._key = key
@@ -104,14 +98,12 @@ class LogConnection:
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        limits = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=limits)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
-        self._pool.clear()
+        self._http.close()
 
-    def post(self, path: str, body: bytes = b"") -> Answer:
+    def post(self, path: str, body: bytes = b"") -> HttpAnswer:
         """Send an authenticated request, until it is answered well or patience is over.
 
         Raises:
@@ -121,7 +113,7 @@ class LogConnection:
         """
         return self._ask("POST", path, body, {}, MAX_ANSWER)
 
-    def get(self, path: str, *, headers: dict[str, str] | None = None, max_size: int = MAX_ANSWER) -> Answer:
+    def get(self, path: str, *, headers: dict[str, str] | None = None, max_size: int = MAX_ANSWER) -> HttpAnswer:
         """Fetch what everybody may; answers of 2xx, 404 and 416 are answers.
 
         Raises:
@@ -130,16 +122,16 @@ class LogConnection:
         """
         return self._ask("GET", path, None, headers or {}, max_size)
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str], max_size: int) -> Answer:
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str], max_size: int) -> HttpAnswer:
         end = time.monotonic() + self._patience
         pause = _FIRST_PAUSE
         tokens_left = 2
         while True:
-            found: Answer | ChopmarkError
+            found: HttpAnswer | ChopmarkError
             try:
                 found = self._attempt(method, path, body, headers, max_size)
             except HTTPError as error:
-                found = self._unreachable(_reason(error))
+                found = self._unreachable(reason(error))
                 wait = pause
             else:
                 code = _code(found)
@@ -152,38 +144,21 @@ class LogConnection:
                     return self._judged(found, code)
                 wait = max(pause, _retry_after(found))
             if time.monotonic() + wait > end:
-                if isinstance(found, Answer):
+                if isinstance(found, HttpAnswer):
                     return self._judged(found, _code(found))
                 raise found
             self._sleep(min(wait, _LONGEST_PAUSE))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _attempt(self, method: str, path: str, body: bytes | None, headers: dict[str, str], max_size: int) -> Answer:
-        headers = {"User-Agent": "chopmark", "Accept-Encoding": "identity", **headers}
+    def _attempt(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], max_size: int
+    ) -> HttpAnswer:
         if method == "POST":
-            headers |= {"Content-Type": _JSON, "Authorization": f"Bearer {self._token()}"}
-        response = self._pool.request(
-            method,
-            f"{self.url}/{path}",
-            body=body,
-            headers=headers,
-            preload_content=False,
-            decode_content=False,
-            redirect=False,
-        )
-        end = time.monotonic() + _LONGEST_ANSWER
-        try:
-            data = bytearray()
-            while chunk := response.read1(_CHUNK):
-                data += chunk
-                if time.monotonic() > end:
-                    raise HTTPError("the answer trickles")
-                if len(data) > max_size:
-                    raise LimitError(f"an answer of more than {max_size:,} bytes", where=f"{self.url}/{path}")
-            return Answer(response.status, response.headers, bytes(data))
-        finally:
-            # Once an answer is read to its end its connection is back in the pool; any other is of no more use.
-            response.close()
+            headers = headers | {"Content-Type": _JSON, "Authorization": f"Bearer {self._token()}"}
+        answer = self._http.request(method, path, body=body, headers=headers, max_size=max_size)
+        if not answer.is_whole:
+            raise LimitError(f"an answer of more than {max_size:,} bytes", where=f"{self.url}/{path}")
+        return answer
 
     def _token(self) -> str:
         if self._name is None or self._key is None:
@@ -192,7 +167,7 @@ class LogConnection:
             )
         return make_token(self._key, name=self._name, audience=self.origin, now=self._clock(), random=self._random)
 
-    def _judged(self, answer: Answer, code: str | None) -> Answer:
+    def _judged(self, answer: HttpAnswer, code: str | None) -> HttpAnswer:
         """An answer that is one, or the error that it tells."""
         status = answer.status
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -234,19 +209,7 @@ _ERRORS: dict[str | None, type[ChopmarkError]] = {
 }
 
 
-def _prefix(url: str) -> str:
-    try:
-        parsed = urllib3.util.parse_url(url)
-    except LocationParseError as error:
-        raise FormatError("not a URL", where=url[:200]) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.auth:
-        raise FormatError("not of the form http://host/… or https://host/…", where=url[:200])
-    if parsed.query is not None or parsed.fragment is not None:
-        raise FormatError("the prefix of a log has no `?` and no `#`", where=url[:200])
-    return parsed.url.rstrip("/")
-
-
-def _document(answer: Answer) -> dict[str, Any] | None:
+def _document(answer: HttpAnswer) -> dict[str, Any] | None:
     if answer.headers.get("Content-Type", "").partition(";")[0] != problems.PROBLEM_TYPE:
         return None
     try:
@@ -256,17 +219,12 @@ def _document(answer: Answer) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _code(answer: Answer) -> str | None:
+def _code(answer: HttpAnswer) -> str | None:
     document = _document(answer) if answer.status >= HTTPStatus.BAD_REQUEST else None
     code = None if document is None else document.get("code")
     return code if isinstance(code, str) else None
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: HttpAnswer) -> float:
     text = answer.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
-
-
-def _reason(error: HTTPError) -> str:
-    """What went wrong, without the objects that urllib3 puts before it."""
-    return str(getattr(error, "reason", None) or error).rpartition(">: ")[2] or type(error).__name__
