@@ -401,7 +401,7 @@ def test_one_odd_witness_does_not_spoil_a_quorum_and_is_reported(name: str) -> N
     collector = Collector([witnesses[0], Odd(witnesses[1], change), witnesses[2]])
     assert collector.names() == [NAMES[0], NAMES[2]]
     assert re.search(problem, collector.report(NAMES[1]).problem or "")
-    assert (collector.report(NAMES[1]).at is None) == (change in (unreachable, damaged, faulty)), "when it answered last"
+    assert (collector.report(NAMES[1]).at is None) == (change in (unreachable, damaged, faulty))
     assert [collector.report(name).problem for name in (NAMES[0], NAMES[2])] == [None, None]
     assert len(witnesses[1].requests) in (1, 2)
 

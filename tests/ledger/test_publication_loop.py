@@ -136,6 +136,29 @@ def test_what_is_committed_is_published_and_told(running: Running) -> None:
         assert running.world.check() == running.log.size
 
 
+@pytest.mark.usefixtures("_impatient")
+def test_a_loop_has_heard_the_witnesses_once_they_answered_and_not_by_what_was_published_before(
+    running: Running,
+) -> None:
+    first = running.start()
+    assert first.wait_for(1, LONG)
+    first.close()
+    for witness in running.witnesses:
+        witness.is_off = True
+    loop = running.start()
+    until(lambda: loop.status().failures)
+    heard = loop.subscribe(1, once_heard=True)
+    assert loop.subscribe(1).result(LONG).size == 1
+    failures = loop.status().failures
+    until(lambda: loop.status().failures > failures)
+    assert not heard.done()
+    assert not loop.has_heard
+    for witness in running.witnesses:
+        witness.is_off = False
+    assert heard.result(LONG).size == 1
+    assert loop.has_heard
+
+
 def test_a_sequencer_wakes_the_loop(running: Running) -> None:
     loop = running.start()
     sequencer = Sequencer(running.log, on_commit=loop.wake)

@@ -19,6 +19,9 @@ from chopmark_ledger.fair_share import FairShare
 FREE = 64 * 1024
 """Bytes of each body that are let in always."""
 
+_DIGITS = 19
+"""Digits of a length that is not read as a number."""
+
 
 class BodyReader:
     """Reads the bodies of a service's requests.
@@ -61,8 +64,9 @@ class BodyReader:
             BackpressureError: too many bodies are being read, of this client or of all.
         """
         text = request.headers.get("content-length", "")
-        declared = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-        if declared is not None and declared > self._max_size:
+        is_number = text.isascii() and text.isdigit()
+        declared = int(text) if is_number and len(text) < _DIGITS else None
+        if is_number and (declared is None or declared > self._max_size):
             raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
