@@ -247,11 +247,11 @@ def test_of_two_services_on_one_folder_only_one_cosigns_each_size(
     assert clients[0].add_checkpoint(log.request(0, 5)).status == 200
     bodies = [log.request(5, 12), fork.request(5, 12)] * 8
     with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda n: clients[n % 4 // 2].add_checkpoint(bodies[n]).status, range(len(bodies))))
-    histories = {n % 2 for n, status in enumerate(answers) if status == 200}
-    assert len(histories) == 1
-    assert answers.count(200) == 1
-    assert set(answers) <= {200, 409, 422}
+        answers = list(threads.map(lambda n: clients[n % 4 // 2].add_checkpoint(bodies[n]), range(len(bodies))))
+    good = [n for n, answer in enumerate(answers) if answer.status == 200]
+    assert len({n % 2 for n in good}) == 1
+    assert len({answers[n].body for n in good}) == 1, "who asks for the same at a time shares one answer"
+    assert {answer.status for answer in answers} <= {200, 409, 422}
     for client in clients:
         client.close()
 
