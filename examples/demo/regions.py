@@ -139,7 +139,7 @@ def make_place(folder: Path, made: PlannedPlace, clock: Callable[[], int]) -> Pl
     key = region.log_client_key
     assert key is not None  # noqa: S101 - the log is served
     food_system = Ed25519Signer.generate()
-    add_client(region.settings.log, make_client(client_name(plan.code), [key], (), plan.code))
+    add_client(region.settings.log, make_client(client_name(plan.code, key), [key], (), plan.code))
     add_client(region.settings.log, make_client(plan.food, [food_system.public_key], [plan.food], None))
     region.add_department(plan.food, plan.food_name)
     region.add_department(plan.transport, plan.transport_name)

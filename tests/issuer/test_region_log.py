@@ -133,7 +133,7 @@ def test_a_served_log_knows_the_registry_by_a_key_of_its_own(tmp_path: Path, wit
         jwk, told = enrolment("CN-GD", key)
         assert set(json.loads(jwk)) == {"kty", "crv", "x", "kid", "alg", "use"}
         assert shlex.split(told) == [
-            *("chopmark", "log", "add-client", "LOG_DATA", client_name("CN-GD"), "--region", "CN-GD", "--jwk", "-")
+            *("chopmark", "log", "add-client", "LOG_DATA", client_name("CN-GD", key), "--region", "CN-GD", "--jwk", "-")
         ]
         with pytest.raises(RefusedError, match="belongs to the region"):
             region.add_key("CN-GD/11440000MB99990015", InventoryUse.LOG_CLIENT)

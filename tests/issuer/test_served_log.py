@@ -54,7 +54,7 @@ class Served:
         """Let the registry write to the log."""
         key = self.region.log_client_key
         assert key is not None
-        add_client(self.log.data, make_client(client_name("CN-GD"), [key], issuers, region), replace=True)
+        add_client(self.log.data, make_client(client_name("CN-GD", key), [key], issuers, region), replace=True)
 
     def issue(self) -> IssuedVersion:
         today = datetime.now(UTC).date()
@@ -209,7 +209,7 @@ def test_entries_that_the_log_refuses_are_told_and_taken_once_it_lets_the_regist
 
 
 def test_a_registry_that_the_log_does_not_know_is_told_how_to_be_enrolled(served: Served) -> None:
-    remove_client(served.log.data, client_name("CN-GD"))
+    remove_client(served.log.data, client_name("CN-GD", served.region.log_client_key))
     try:
         with pytest.raises(UnauthenticatedError, match="chopmark issuer log-client"):
             until(lambda: send_one(served) < 0)

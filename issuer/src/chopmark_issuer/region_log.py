@@ -88,9 +88,11 @@ class RegionLog:
         return cls(row.origin, row.log_number, row.log_vkey, row.log_pq_vkey, row.policy, row.log_url)
 
 
-def client_name(region: str) -> str:
-    """The name by which the registry of a region writes to its log."""
-    return f"registry of {region}"
+def client_name(region: str, key: PublicKey | None = None) -> str:
+    """The name by which the registry of a region writes to its log: one of its own for each key of a served log's
+    client, as the log remembers the batch numbers of a name for ever, and a registry made anew begins with the first.
+    """
+    return f"registry of {region}" if key is None else f"registry of {region}, key {key.kid.hex()[:8]}"
 
 
 def served_log(service: LogService, *, host: str | None, created: int) -> RegionLog:
@@ -140,7 +142,7 @@ def open_served(
         raise FormatError("the log is not served", where=log.origin)
     return RemoteLedger(
         log.url,
-        name=client_name(region),
+        name=client_name(region, key.public_key),
         key=key,
         policy_text=log.policy,
         vkey=log.vkey,
@@ -229,7 +231,7 @@ def open_own(
 def enrolment(region: str, key: PublicKey) -> tuple[str, str]:
     """What the operator of a served log needs: the registry's public key as a JSON Web Key, and the command that
     takes it from standard input."""
-    command = ["chopmark", "log", "add-client", "LOG_DATA", client_name(region), "--region", region, "--jwk", "-"]
+    command = ["chopmark", "log", "add-client", "LOG_DATA", client_name(region, key), "--region", region, "--jwk", "-"]
     return json.dumps(to_jwk(key)), shlex.join(command)
 
 
