@@ -47,6 +47,13 @@ def test_fsck_tells_what_it_checked(log: World) -> None:
     assert lines[5:] == ["entries: read, a log of ours", "landmarks: 2", "sound"]
 
 
+def test_the_data_folder_of_a_log_is_not_taken_for_its_public_folder(log: World) -> None:
+    for command in (["fsck"], ["prove"]):
+        result = run(*command, log.log_folder, *(["0"] if command == ["prove"] else []), "--vkey", log.vkey)
+        assert isinstance(result.exception, StorageError)
+        assert str(log.public) in str(result.exception)
+
+
 def test_fsck_works_over_http_and_tells_what_it_could_not_look_at(tmp_path: Path) -> None:
     with serving(write_log(tmp_path, opaque(600))) as server:
         result = run("fsck", server.url, "--vkey", OTHER.vkey)

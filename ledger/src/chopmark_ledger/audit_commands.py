@@ -137,8 +137,13 @@ def _open(place: str) -> FolderSource | HttpSource:
         from chopmark_ledger.http_source import HttpSource  # noqa: PLC0415
 
         return HttpSource(place)
-    from chopmark_ledger.tile_source import FolderSource  # noqa: PLC0415
+    from chopmark.errors import StorageError  # noqa: PLC0415
 
+    from chopmark_ledger.tile_source import CHECKPOINT, FolderSource  # noqa: PLC0415
+
+    public = Path(place) / "public"
+    if not (Path(place) / CHECKPOINT).exists() and (public / CHECKPOINT).exists():
+        raise StorageError("the files of a log are not here", where=place, remedy=f"Its public folder is {public}")
     return FolderSource(Path(place))
 
 

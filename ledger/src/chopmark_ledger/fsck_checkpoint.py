@@ -54,7 +54,11 @@ class LogKeys:
         logs = () if policy is None else policy.logs
         names = {verifier.name for verifier in verifiers or [log.verifier for log in logs]}
         if not names:
-            raise FormatError("no key of the log is given", where="checkpoint", remedy="Give its vkey")
+            raise FormatError(
+                "no key of the log is given",
+                where="checkpoint",
+                remedy="Give its vkey (--vkey), or a policy with a line for it (--policy)",
+            )
         if origin is None and len(names) > 1:
             raise FormatError(
                 f"the keys have several names: {', '.join(sorted(names))}",

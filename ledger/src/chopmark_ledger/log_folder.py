@@ -64,7 +64,10 @@ def check_is_there(folder: Path, database: str | None) -> None:
     """
     if not folder.is_dir() or (database is None and not (folder / DATABASE_NAME).is_file()):
         raise FolderError(
-            "there is no log", where=str(folder), remedy="Create one first, or name the database that it is in"
+            "there is no log",
+            where=str(folder),
+            remedy="Create one first, or name the database that it is in; name a log that is served by its address, "
+            "http://…",
         )
 
 
