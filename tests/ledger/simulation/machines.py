@@ -129,6 +129,8 @@ class Process:
         self.is_alive = True
         self.steps_left: int | None = None
         """Steps until it crashes, None for never."""
+        self.renames_left: int | None = None
+        """Files that it puts into their place until it crashes, before it can sync the last of these names."""
         self.meanwhile: Callable[[], None] | None = None
         """What the world may do while this process waits for a step on its disk or its network."""
         self.holds_the_log = False
@@ -140,6 +142,13 @@ class Process:
     def end(self) -> None:
         """Let it make no further step."""
         self.is_alive = False
+
+    def renamed(self) -> None:
+        """A file was put into its place."""
+        if self.renames_left is not None:
+            self.renames_left -= 1
+            if self.renames_left < 0:
+                self.steps_left = self.machine.surroundings.random.randrange(3)
 
     def step(self, *what: object) -> None:
         """Come to a point where the process may end.

@@ -16,37 +16,40 @@ class Trouble:
     """Which kinds of trouble there are in a world: the probability of each, per step.
 
     Args:
+        work: clients send something; the log publishes otherwise.
         crash: the log's process ends, now or at one of its next steps, or its machine loses power.
         disk: a disk begins to fail in some way, or recovers.
         network: a witness or the way to it does.
         clocks: a clock jumps.
         operator: somebody does something to the database or the public folder.
         meanwhile: something happens while the log waits for its disk or its witnesses, per wait.
-        forger: whether somebody else holds the log's key.
-        rival: whether the lock on the log's folder may fail, so that two processes have it open.
+        forger: somebody else who holds the log's key offers a witness another history.
+        rival: the lock on the log's folder fails, and a second process opens the log.
     """
 
+    work: float
     crash: float
     disk: float
     network: float
     clocks: float
     operator: float
     meanwhile: float
-    forger: bool
-    rival: bool
+    forger: float
+    rival: float
 
     @classmethod
     def choose(cls, random: Random) -> Trouble:
         """Choose some kinds, and how often they happen: with everything at once hardly anything would be published."""
         return cls(
+            work=random.choice((0.2, 0.5, 0.5)),
             crash=random.choice((0, 0.1, 0.3)),
             disk=random.choice((0, 0.1, 0.25)),
             network=random.choice((0, 0.1, 0.3)),
             clocks=random.choice((0, 0, 0.1)),
             operator=random.choice((0, 0, 0.1, 0.25)),
             meanwhile=random.choice((0, 0, 0.02, 0.1)),
-            forger=random.random() < 0.3,
-            rival=random.random() < 0.05,
+            forger=random.choice((0, 0, 0.3)),
+            rival=0.1 if random.random() < 0.05 else 0,
         )
 
 
@@ -65,6 +68,8 @@ class Mishaps:
                 self.world.end_run()
             case 1:
                 self.world.cut_power()
+            case 2 | 3 if run is not None:
+                run.process.renames_left = int(self.random.expovariate(1 / 3))
             case _ if run is not None:
                 run.process.steps_left = int(self.random.expovariate(1 / 20))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,17 +22,30 @@ from chopmark_ledger.store import CommittedTree
 from chopmark_ledger.witness import WitnessState
 from chopmark_ledger.witness_state import FolderStore
 
+Planted = contextlib.AbstractContextManager[object]
+
 
 @dataclass(frozen=True)
 class Mutation:
-    """A bug: `plant` puts it there for the length of a block, `noticed` is what the violation must say."""
+    """A bug.
 
-    name: str
-    plant: Callable[[], contextlib.AbstractContextManager[object]]
+    Args:
+        plant: puts it there for the length of a block.
+        noticed: what the violation must say.
+        trouble: what the world is chosen to have, where few seeds would have it.
+    """
+
+    plant: Callable[[], Planted]
     noticed: str
+    trouble: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The bug in words."""
+        return self.plant.__name__.strip("_").replace("_", " ")
 
 
-def _instead(owner: object, name: str, function: Callable[..., Any]) -> contextlib.AbstractContextManager[object]:
+def _instead(owner: object, name: str, function: Callable[..., Any]) -> Planted:
     """Give `function` what it replaces as its first argument."""
     original = getattr(owner, name)
 
@@ -51,11 +64,11 @@ def _unless_public(original: Callable[..., None], *args: Any) -> None:
         original(*args)
 
 
-def _folders_are_not_synced() -> contextlib.AbstractContextManager[object]:
+def _folders_are_not_synced() -> Planted:
     return _instead(durable, "sync_folder", _unless_public)
 
 
-def _files_are_not_synced() -> contextlib.AbstractContextManager[object]:
+def _files_are_not_synced() -> Planted:
     def sync(original: Callable[..., None], descriptor: int, path: Path) -> None:
         is_tile = path.parent.suffix == ".p" or (len(path.name) == 3 and path.name.isdigit())
         if not is_tile and path.name not in {"checkpoint", "landmarks"}:
@@ -64,7 +77,7 @@ def _files_are_not_synced() -> contextlib.AbstractContextManager[object]:
     return _instead(durable, "_sync", sync)
 
 
-def _a_failed_sync_is_tried_again() -> contextlib.AbstractContextManager[object]:
+def _a_failed_sync_is_tried_again() -> Planted:
     def sync(original: Callable[..., None], descriptor: int, path: Path) -> None:
         try:
             original(descriptor, path)
@@ -74,7 +87,7 @@ def _a_failed_sync_is_tried_again() -> contextlib.AbstractContextManager[object]
     return _instead(durable, "_sync", sync)
 
 
-def _what_stands_is_not_written_anew() -> contextlib.AbstractContextManager[object]:
+def _what_stands_is_not_written_anew() -> Planted:
     def put_all(original: Callable[..., None], folder: PublicFolder, files: Any, *rest: Any) -> None:
         original(folder, [(name, data) for name, data in files if folder.read(name) != data], *rest)
 
@@ -88,7 +101,7 @@ def _what_stands_is_not_written_anew() -> contextlib.AbstractContextManager[obje
     return stack
 
 
-def _answers_come_before_the_commit() -> contextlib.AbstractContextManager[object]:
+def _answers_come_before_the_commit() -> Planted:
     late: WeakKeyDictionary[Log, Callable[[], None]] = WeakKeyDictionary()
 
     def commit(_: object, log: Log, group: CommitGroup) -> None:
@@ -108,11 +121,11 @@ def _answers_come_before_the_commit() -> contextlib.AbstractContextManager[objec
     return stack
 
 
-def _a_log_that_stopped_goes_on() -> contextlib.AbstractContextManager[object]:
+def _a_log_that_stopped_goes_on() -> Planted:
     return mock.patch.object(Log, "check_running", _nothing)
 
 
-def _an_unknown_commit_is_taken_for_none() -> contextlib.AbstractContextManager[object]:
+def _an_unknown_commit_is_taken_for_none() -> Planted:
     @contextmanager
     def going_on(_: Log) -> Iterator[None]:
         yield
@@ -120,11 +133,11 @@ def _an_unknown_commit_is_taken_for_none() -> contextlib.AbstractContextManager[
     return mock.patch.object(Log, "_stopping_on_failure", going_on)
 
 
-def _the_newest_database_is_not_asked_for() -> contextlib.AbstractContextManager[object]:
+def _the_newest_database_is_not_asked_for() -> Planted:
     return mock.patch.object(Log, "_check_is_newest", _nothing)
 
 
-def _the_checkpoint_comes_before_its_tiles() -> contextlib.AbstractContextManager[object]:
+def _the_checkpoint_comes_before_its_tiles() -> Planted:
     late: WeakKeyDictionary[Log, Callable[[], None]] = WeakKeyDictionary()
 
     def write(original: Callable[..., None], publisher: Publisher, first: int, size: int) -> None:
@@ -140,7 +153,7 @@ def _the_checkpoint_comes_before_its_tiles() -> contextlib.AbstractContextManage
     return stack
 
 
-def _it_is_noted_before_it_stands() -> contextlib.AbstractContextManager[object]:
+def _it_is_noted_before_it_stands() -> Planted:
     late: list[Callable[[], None]] = []
 
     def replaced(original: Callable[..., None], folder: PublicFolder, name: str, data: bytes) -> None:
@@ -160,7 +173,7 @@ def _it_is_noted_before_it_stands() -> contextlib.AbstractContextManager[object]
     return stack
 
 
-def _partial_tiles_go_too_early() -> contextlib.AbstractContextManager[object]:
+def _partial_tiles_go_too_early() -> Planted:
     def write(original: Callable[..., None], publisher: Publisher, first: int, size: int) -> None:
         original(publisher, first, size)
         publisher._remove_partials(first, size)
@@ -168,11 +181,11 @@ def _partial_tiles_go_too_early() -> contextlib.AbstractContextManager[object]:
     return _instead(Publisher, "_write_tiles", write)
 
 
-def _what_the_folder_lost_is_not_brought_back() -> contextlib.AbstractContextManager[object]:
+def _what_the_folder_lost_is_not_brought_back() -> Planted:
     return mock.patch.object(Publisher, "_bring_back", _nothing)
 
 
-def _one_witness_is_enough() -> contextlib.AbstractContextManager[object]:
+def _one_witness_is_enough() -> Planted:
     def begin(
         original: Callable[..., None], publisher: Publisher, log: Log, witnesses: Any, policy: Any, **k: Any
     ) -> None:
@@ -182,11 +195,11 @@ def _one_witness_is_enough() -> contextlib.AbstractContextManager[object]:
     return _instead(Publisher, "__init__", begin)
 
 
-def _any_date_is_taken() -> contextlib.AbstractContextManager[object]:
+def _any_date_is_taken() -> Planted:
     return mock.patch.object(witness_answers, "CLOCK_TOLERANCE", 2**63)
 
 
-def _landmarks_come_before_the_checkpoint() -> contextlib.AbstractContextManager[object]:
+def _landmarks_come_before_the_checkpoint() -> Planted:
     def end(original: Callable[..., object], landmarks: Landmarks, ends: Any, publication: Any, now: int) -> object:
         size = landmarks._log.size
         return original(landmarks, [*ends, size][-1:], replace(publication, size=size), now)
@@ -194,7 +207,7 @@ def _landmarks_come_before_the_checkpoint() -> contextlib.AbstractContextManager
     return _instead(Landmarks, "_end", end)
 
 
-def _the_landmark_file_is_trusted_as_it_stands() -> contextlib.AbstractContextManager[object]:
+def _the_landmark_file_is_trusted_as_it_stands() -> Planted:
     def write(original: Callable[..., None], landmarks: Landmarks) -> None:
         if landmarks._log.public_folder.read("landmarks", max_size=2**30) != landmarks.file.encode():
             original(landmarks)
@@ -202,7 +215,7 @@ def _the_landmark_file_is_trusted_as_it_stands() -> contextlib.AbstractContextMa
     return _instead(Landmarks, "_write", write)
 
 
-def _a_witness_answers_before_it_saves() -> contextlib.AbstractContextManager[object]:
+def _a_witness_answers_before_it_saves() -> Planted:
     late: WeakKeyDictionary[FolderStore, Callable[[], None]] = WeakKeyDictionary()
 
     def save(original: Callable[..., None], store: FolderStore, origin: str, state: WitnessState) -> None:
@@ -218,41 +231,44 @@ def _a_witness_answers_before_it_saves() -> contextlib.AbstractContextManager[ob
     return stack
 
 
-def _a_witness_forgets_when_it_starts() -> contextlib.AbstractContextManager[object]:
+def _a_witness_forgets_when_it_starts() -> Planted:
     def load(_: object, store: FolderStore, origin: str) -> WitnessState:
         return store._held.get(origin, WitnessState())
 
     return _instead(FolderStore, "load", load)
 
 
-def _a_witness_believes_any_proof() -> contextlib.AbstractContextManager[object]:
+def _a_witness_believes_any_proof() -> Planted:
     return mock.patch.object(merkle, "verify_consistency", _nothing)
 
 
+def _the_witnesses_are_not_sounded_out() -> Planted:
+    return mock.patch.object(Publisher, "sound_out", _nothing)
+
+
 MUTATIONS = (
-    Mutation("folders are not synced", _folders_are_not_synced, "would be gone|a power cut would leave"),
-    Mutation("files are not synced", _files_are_not_synced, "torn|on its disk"),
+    Mutation(_folders_are_not_synced, "would be gone|a power cut would leave"),
+    Mutation(_files_are_not_synced, "torn|on its disk"),
+    Mutation(_a_failed_sync_is_tried_again, "TileConflict|torn|on its disk", {"disk": 0.25}),
+    Mutation(_what_stands_is_not_written_anew, "a power cut", {"crash": 0.3}),
+    Mutation(_answers_come_before_the_commit, "is not committed"),
+    Mutation(_a_log_that_stopped_goes_on, "log that stopped", {"disk": 0.25}),
+    Mutation(_an_unknown_commit_is_taken_for_none, "without a reason|that stopped", {"disk": 0.25}),
+    Mutation(_the_newest_database_is_not_asked_for, "goes on from size", {"operator": 0.25, "disk": 0}),
+    Mutation(_the_checkpoint_comes_before_its_tiles, "missing or wrong"),
+    Mutation(_it_is_noted_before_it_stands, "noted as published"),
+    Mutation(_partial_tiles_go_too_early, "missing or wrong"),
+    Mutation(_what_the_folder_lost_is_not_brought_back, "missing|does not stand", {"operator": 0.25}),
+    Mutation(_one_witness_is_enough, "do not make the quorum", {"network": 0.3}),
+    Mutation(_any_date_is_taken, "next publication fails|no landmark covers", {"has_liar": True, "network": 0.3}),
+    Mutation(_landmarks_come_before_the_checkpoint, "a landmark under"),
+    Mutation(_the_landmark_file_is_trusted_as_it_stands, "a power cut would leave", {"crash": 0.3, "disk": 0}),
     Mutation(
-        "a failed sync is tried again", _a_failed_sync_is_tried_again, "without a reason: TileConflict|torn|on its disk"
+        _the_witnesses_are_not_sounded_out,
+        "readers have seen before",
+        {"work": 0.2, "operator": 0.4, "disk": 0, "crash": 0},
     ),
-    Mutation("what stands is not written anew", _what_stands_is_not_written_anew, "a power cut"),
-    Mutation("answers come before the commit", _answers_come_before_the_commit, "is not committed"),
-    Mutation("a log that stopped goes on", _a_log_that_stopped_goes_on, "log that stopped"),
-    Mutation(
-        "an unknown commit is taken for none", _an_unknown_commit_is_taken_for_none, "without a reason|that stopped"
-    ),
-    Mutation("the newest database is not asked for", _the_newest_database_is_not_asked_for, "goes on from size"),
-    Mutation("the checkpoint comes before its tiles", _the_checkpoint_comes_before_its_tiles, "missing or wrong"),
-    Mutation("it is noted before it stands", _it_is_noted_before_it_stands, "noted as published"),
-    Mutation("partial tiles go too early", _partial_tiles_go_too_early, "missing or wrong"),
-    Mutation(
-        "what the folder lost is not brought back", _what_the_folder_lost_is_not_brought_back, "missing|does not stand"
-    ),
-    Mutation("one witness is enough", _one_witness_is_enough, "do not make the quorum"),
-    Mutation("any date is taken", _any_date_is_taken, "next publication fails|no landmark covers"),
-    Mutation("landmarks come before the checkpoint", _landmarks_come_before_the_checkpoint, "a landmark under"),
-    Mutation("the landmark file is trusted", _the_landmark_file_is_trusted_as_it_stands, "a power cut would leave"),
-    Mutation("a witness answers before it saves", _a_witness_answers_before_it_saves, "on its disk|without having"),
-    Mutation("a witness forgets when it starts", _a_witness_forgets_when_it_starts, "cosigned"),
-    Mutation("a witness believes any proof", _a_witness_believes_any_proof, "cosigned"),
+    Mutation(_a_witness_answers_before_it_saves, "on its disk|without having"),
+    Mutation(_a_witness_forgets_when_it_starts, "cosigned", {"forger": 0.3, "network": 0.3}),
+    Mutation(_a_witness_believes_any_proof, "cosigned", {"forger": 0.3}),
 )

@@ -111,8 +111,14 @@ class WitnessNode:
         return answer
 
 
+_LIES = 11
+
+
 class Liar(WitnessNode):
     """Holds the key of a witness, checks nothing, and answers something else each time."""
+
+    favourite: int | None = None
+    """The lie that he tells half of the time."""
 
     def start(self) -> None:
         """A liar needs no machine."""
@@ -127,7 +133,9 @@ class Liar(WitnessNode):
         note = Note.parse(body.partition(b"\n\n")[2])
         size = int(note.text.split("\n")[1])
         now = surroundings.time
-        lie = random.randrange(11)
+        if self.favourite is None:
+            self.favourite = random.randrange(_LIES)
+        lie = random.choice((self.favourite, random.randrange(_LIES)))
         surroundings.note("     ", self.name, "lies", lie)
         match lie:
             case 0 | 1:

@@ -69,6 +69,11 @@ class Operator:
         self.world.machine.files.remove_all(PUBLIC)
         self.watch.after_folder_change()
 
+    def lose_the_mark(self) -> None:
+        """The mark of what was committed is gone."""
+        self.world.surroundings.note("   ", "the mark of what was committed is lost")
+        self.world.machine.files.remove_all(("data", "committed"))
+
     def restore_the_folder(self, backup: Backup) -> None:
         """The public folder comes from a backup."""
         self.world.surroundings.note("   ", "the public folder comes from a backup")
@@ -95,14 +100,15 @@ class Operator:
         self.newest = self.world.database.backup()
         self.world.database.become(backup)
         self.watch.after_restore(may_go_on=may_go_on)
-        if self.random.random() < 0.5:
-            self.world.surroundings.note("   ", "the mark of what was committed is lost")
-            self.world.machine.files.remove_all(("data", "committed"))
-        match self.random.randrange(3):
+        match self.random.randrange(5):
             case 0:
                 self.lose_the_folder()
+                self.lose_the_mark()
             case 1:
+                self.lose_the_mark()
+            case 2 | 3:
                 self.restore_the_folder(chosen)
+                self.lose_the_mark()
         self._forget_answers()
 
     def bring_back_the_newest(self) -> None:
@@ -116,7 +122,7 @@ class Operator:
             self.watch.after_return()
             self._forget_answers()
             if has_grown:
-                self.world.machine.files.remove_all(("data", "committed"))
+                self.lose_the_mark()
                 self.lose_the_folder()
             self.watch.look()
 

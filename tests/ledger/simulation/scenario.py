@@ -8,8 +8,9 @@ publications every batch that a client ever sent must be acknowledged and publis
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from chopmark import merkle
@@ -24,8 +25,8 @@ from tests.ledger.simulation.mishaps import Mishaps, Trouble
 from tests.ledger.simulation.network import Liar
 from tests.ledger.simulation.operations import Operator
 from tests.ledger.simulation.system_calls import simulated_system_calls
-from tests.ledger.simulation.templates import world_of_size
-from tests.ledger.simulation.world import Run, Setup
+from tests.ledger.simulation.templates import SETUPS, SIZES, world_of_size
+from tests.ledger.simulation.world import Run
 
 STEPS = 30
 ROUNDS_TO_RECOVER = 4
@@ -45,11 +46,18 @@ class Outcome:
     trace: tuple[str, ...]
 
 
-def run_seed(seed: int, *, with_trace: bool = False) -> Outcome:
-    """Run one seed; the same seed always does the same."""
+def run_seed(seed: int, *, with_trace: bool = False, has_liar: bool | None = None, **trouble: float) -> Outcome:
+    """Run one seed; the same seed always does the same.
+
+    Args:
+        seed: decides all that happens.
+        with_trace: whether to keep a line for each step.
+        has_liar: whether one of the witnesses lies; left out, the seed decides.
+        trouble: fields of `Trouble` that the seed does not decide.
+    """
     random = Random(seed)
     trace: list[str] | None = [] if with_trace else None
-    scenario = Scenario(random, trace)
+    scenario = Scenario(random, trace, has_liar, trouble)
     violation = None
     with simulated_system_calls(scenario.world.surroundings):
         try:
@@ -65,25 +73,25 @@ def run_seed(seed: int, *, with_trace: bool = False) -> Outcome:
 class Scenario:
     """The steps of one seed."""
 
-    def __init__(self, random: Random, trace: list[str] | None) -> None:
+    def __init__(
+        self, random: Random, trace: list[str] | None, has_liar: bool | None, trouble: Mapping[str, float]
+    ) -> None:
         self.random = random
-        has_liar = random.random() < 0.25
-        self.setup = Setup(
-            witnesses=4 if has_liar else 3,
-            quorum=3 if has_liar else 2,
-            has_liar=has_liar,
-            is_post_quantum=random.random() < 0.05,
+        kinds = (random.random() < 0.25 if has_liar is None else has_liar, random.random() < 0.05)
+        (plain,) = [setup for setup in SETUPS if (setup.has_liar, setup.is_post_quantum) == kinds]
+        self.setup = replace(
+            plain,
             landmark_interval=random.choice((60, 900)),
             max_unpublished=random.choice((30, 500_000, 500_000)),
         )
-        self.trouble = Trouble.choose(random)
-        size = random.choice((1, 1, 1, 1, 200, 253, 1020))
+        self.trouble = replace(Trouble.choose(random), **trouble)
+        size = random.choice((1, 1, 1, *SIZES))
         self.world = world_of_size(self.setup, size, random, trace)
         self.world.surroundings.note("setup", self.setup)
         self.world.surroundings.note("trouble", self.trouble)
         self.watch = self.world.watch
         self.mishaps = Mishaps(self.world)
-        self.operator = Operator(self.world, may_restore=not (has_liar or self.trouble.rival))
+        self.operator = Operator(self.world, may_restore=not (plain.has_liar or self.trouble.rival))
         self._is_within = False
         if self.trouble.meanwhile and not self.trouble.rival:
             self.world.meanwhile = self.meanwhile
@@ -113,9 +121,9 @@ class Scenario:
             self.mishaps.move_a_clock()
         if happens(trouble.operator):
             self.operator.operate()
-        if trouble.forger and happens(0.3):
+        if happens(trouble.forger):
             self.mishaps.forge()
-        if trouble.rival and happens(0.1) and self.world.run is not None and not self.watch.is_stale:
+        if happens(trouble.rival) and self.world.run is not None and not self.watch.is_stale:
             self.world.open_rival()
         if self.world.run is None and (happens(0.7) or not self.trouble.crash):
             self.reopen()
@@ -132,12 +140,13 @@ class Scenario:
             self.reopen()
             return
         with self.world.crashing():
-            match self.random.randrange(10):
-                case 0 | 1 | 2 | 3 | 4:
-                    self.append(run)
-                case 5 | 6 | 7:
+            if self.world.surroundings.happens(self.trouble.work):
+                self.append(run)
+                return
+            match self.random.randrange(6):
+                case 0 | 1 | 2:
                     run.publish()
-                case 8:
+                case 3 | 4:
                     run.publish(landmark_now=True)
                 case _:
                     self.prove(run)

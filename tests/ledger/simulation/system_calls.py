@@ -195,6 +195,7 @@ class SystemCalls:
         process, parts = _caller(target)
         process.write_call("rename to", target)
         process.machine.files.rename(_caller(source)[1], parts)
+        process.renamed()
 
     def listdir(self, path: SimulatedPath) -> list[str]:
         process, parts = _caller(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from random import Random
 
@@ -16,12 +15,29 @@ _FOUNDER = Client("founder", region=REGION)
 _FIRST_FOUNDED = 1_000_000
 
 
+SIZES = (1, 200, 253, 1020)
+"""Entries that a log may begin with: of size 1 it is as it was created, larger ones are published and covered."""
+SETUPS = tuple(
+    Setup(4 if has_liar else 3, 3 if has_liar else 2, has_liar, is_post_quantum)
+    for has_liar in (False, True)
+    for is_post_quantum in (False, True)
+)
+"""Of what worlds are made, but for the settings of the log."""
+
+
 def world_of_size(setup: Setup, size: int, random: Random, trace: list[str] | None) -> World:
-    """A world whose log has `size` entries, published and covered by landmarks; of size 1 it is as it was created."""
-    ordinary = replace(setup, landmark_interval=900, max_unpublished=500_000)
+    """A new world whose log has `size` entries."""
     world = World(setup, random, trace)
-    world.begin_as(_template(ordinary, size))
+    plain = Setup(setup.witnesses, setup.quorum, setup.has_liar, setup.is_post_quantum)
+    world.begin_as(_template(plain, size))
     return world
+
+
+def make_all() -> None:
+    """Make every world to begin with; they are kept."""
+    for setup in SETUPS:
+        for size in SIZES:
+            _template(setup, size)
 
 
 @lru_cache(maxsize=64)
