@@ -22,7 +22,7 @@ demo: setup
 	.venv/bin/python -m examples.demo demo-output
 
 test: setup
-	.venv/bin/pytest -n auto -q
+	.venv/bin/pytest -n auto --dist worksteal -q
 
 # Programs of others against our log and witness; which, and where they come from: tests/interop/outside/README.md.
 interop: setup
