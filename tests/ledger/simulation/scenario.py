@@ -3,6 +3,11 @@
 The seed chooses first which kinds of trouble there are in this world at all, and how often: with everything at once
 hardly anything would ever be published. Then it chooses each step. In the end all faults are lifted, and within a few
 publications every batch that a client ever sent must be acknowledged and published, and every file be right.
+
+The log, publisher, landmarks, witnesses and file code are the ledger's own. Simulated are the system calls, the
+database with its transactions, the network, clocks, and the order in which requests are answered. Not simulated are
+threads, of which one may do something where another waits for its disk or its witnesses and nowhere else; the inside
+of a database; the lock on a folder; and the loop around publication, whose turn `world.Run.publish` repeats.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,5 +37,6 @@ def test_a_seed_replays_the_same_in_another_process() -> None:
     here = run_seed(seed, with_trace=True)
     command = [sys.executable, "-m", "tests.ledger.simulation", "--seed", str(seed), "--trace"]
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    there = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[3]
+    there = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     assert there.stdout.splitlines()[:-1] == list(here.trace)
