@@ -227,7 +227,7 @@ class World:
         entries = self._bundles(size)
         leaves = [sha256(b"\x00" + entry).digest() for entry in entries]
         assert naive_root(leaves) == base64.b64decode(root_text)
-        for index, entry in list(self.acknowledged.items()):  # other threads may be appending
+        for index, entry in self.acknowledged.copy().items():  # other threads may be appending; a copy is one step
             assert index >= size or entries[index] == entry, f"entry {index} is not the one acknowledged"
         assert entries[: len(self.published)] == self.published, "a published entry has changed, or the log shrank"
         self.published = entries
