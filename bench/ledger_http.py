@@ -73,7 +73,8 @@ def measure(large: LargeLog) -> Group:
         f"{SENDERS} clients, each sends the next batch of {BATCH:,} when the last one is answered, which is after its "
         f"commit; publication runs, with two witnesses over HTTP. Single entries: {CLIENTS} clients, each request with "
         "a signed token of its own; the empty POST has the same token checked and does nothing. Witness: checkpoints "
-        "with consistency proofs, each cosigned with Ed25519 and ML-DSA-44 once the state is on the disk."
+        "with consistency proofs, each cosigned with Ed25519 and ML-DSA-44 once the state is on the disk. A single log "
+        "sends each once the one before is answered, so its row shows how long one takes, not what a witness can do."
     )
     return group
 
@@ -153,8 +154,8 @@ def _witnessing(table: Table, folder: Path) -> None:
             f"{rate:,.0f} checkpoints/s, p99 {taken.samples[int(len(taken.samples) * 0.99)] * MILLI:.1f} ms",
             "",
             "",
-            f"≥ {WITNESS_REACH} /s",
-            answer(rate >= WITNESS_REACH),
+            f"≥ {WITNESS_REACH} /s" if logs > 1 else "",
+            answer(rate >= WITNESS_REACH) if logs > 1 else "",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from chopmark.errors import StorageError
@@ -13,6 +13,7 @@ from chopmark_ledger.client import LogSettings
 from chopmark_ledger.errors import NotPublishedError, RestoredBackupError, TileConflictError
 from chopmark_ledger.landmarks import Landmarks
 from chopmark_ledger.log import Log
+from chopmark_ledger.store import LedgerStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -287,3 +288,24 @@ def test_landmarks_need_no_key(world: World) -> None:
     with Log.open(world.log_folder, clock=world.clock) as log:
         assert len(Landmarks(log).end_now(now=world.clock.now)) == 2
     world.check()
+
+
+def test_a_log_opens_without_reading_its_landmarks_which_grow_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = world.open()
+    world.append(ledger, 1, 3000)
+    ledger.publish()
+    ledger.landmark_now()
+    records = len(ledger._landmarks.file)
+    world.close()
+
+    def unread(_: LedgerStore) -> NoReturn:
+        raise AssertionError("the records were read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerStore, "landmarks", unread)
+        log = Log.open(world.log_folder, clock=world.clock, database=world.database)
+        landmarks = Landmarks(log)
+    with log:
+        assert log.store.landmark_count() == records == len(landmarks.file)

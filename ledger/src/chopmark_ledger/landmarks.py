@@ -31,15 +31,31 @@ FILE_NAME = "landmarks"
 
 
 class Landmarks:
-    """The landmarks of one open log; `file` is the landmark file as the database has it."""
+    """The landmarks of one open log."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._mutex = threading.Lock()
-        records, self._interval_began = log.store.landmarks()
-        self.file = LandmarkFile.empty(log.identity.number).with_records(records)
+        self._mutex = threading.RLock()
+        self._file: LandmarkFile | None = None
+        self._interval_began = 0
         self._standing = 0  # bytes of the public file that this process has made durable
         self._not_worth_one = 0  # the published size up to which nothing in the interval asks for a landmark
+
+    @property
+    def file(self) -> LandmarkFile:
+        """The landmark file as the database has it, read when it is first asked for: it grows with the log, and a log
+        that is opened does not wait for it.
+
+        Raises:
+            StorageError: the database cannot be read.
+            FormatError: what it holds is no landmark file.
+        """
+        if self._file is None:
+            with self._mutex:
+                if self._file is None:
+                    records, self._interval_began = self._log.store.landmarks()
+                    self._file = LandmarkFile.empty(self._log.identity.number).with_records(records)
+        return self._file
 
     def end_due(self, *, now: int) -> tuple[LandmarkRecord, ...]:
         """End the intervals that are due at `now` (POSIX seconds); answers the records that were added.
@@ -105,7 +121,7 @@ class Landmarks:
         if records:
             extended = self.file.with_records(records)
             self._log.add_landmarks(records, position=len(self.file), now=now)
-            self.file = extended
+            self._file = extended
             self._interval_began = now
         self._write()
         return tuple(records)

@@ -425,8 +425,7 @@ class Log:
     def _check_is_newest(self) -> None:
         """Refuse a database from a backup; see `chopmark_ledger.restore_check`."""
         self.standing_checkpoint()
-        records, _ = self.store.landmarks()
-        restore_check.check_landmarks(self.public_folder, LANDMARKS_NAME, len(records))
+        restore_check.check_landmarks(self.public_folder, LANDMARKS_NAME, self.store.landmark_count())
         restore_check.check_tiles(self.public_folder, self._edge.size)
         marked = None if self._mark is None else self._mark.read()
         if self._mark is not None and marked is not None:

@@ -77,6 +77,10 @@ class LogStore(Protocol):
         """Read the records of the landmark file, and when the present interval began (POSIX seconds)."""
         ...
 
+    def landmark_count(self) -> int:
+        """Count the records of the landmark file, without reading them."""
+        ...
+
     def add_landmarks(self, records: Sequence[LandmarkRecord], *, position: int, now: int) -> None:
         """Add records from `position` on, and let the next interval begin at `now`."""
         ...

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chopmark.landmark import LandmarkRecord
 from chopmark.tiles import partial_tiles
-from sqlalchemy import Column, Connection, Table, insert, select, update
+from sqlalchemy import Column, Connection, Table, func, insert, select, update
 
 from chopmark_ledger.database import SQLITE, Database, run
 from chopmark_ledger.errors import FolderError, LogStoppedError
@@ -223,6 +223,12 @@ class LedgerStore:
             records = [LandmarkRecord(*row) for row in connection.execute(query)]
             began: int = connection.execute(select(LEDGER.c.interval_began)).scalar_one()
         return records, began
+
+    def landmark_count(self) -> int:
+        """Count the records of the landmark file: their positions begin at 0 and leave none out."""
+        with self._database.read() as connection:
+            last: int | None = connection.execute(select(func.max(LANDMARK.c.position))).scalar()
+        return 0 if last is None else last + 1
 
     def add_landmarks(self, records: Sequence[LandmarkRecord], *, position: int, now: int) -> None:
         """Add records from `position` on, and let the next interval begin at `now`."""

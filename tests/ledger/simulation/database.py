@@ -125,6 +125,10 @@ class SimulatedStore:
         self._read("landmarks")
         return list(self._database.landmarks), self._database.interval_began
 
+    def landmark_count(self) -> int:
+        self._read("landmarks")
+        return len(self._database.landmarks)
+
     def add_landmarks(self, records: Sequence[LandmarkRecord], *, position: int, now: int) -> None:
         self._begin(f"add {len(records)} landmarks from {position} on")
         if position != len(self._database.landmarks):
