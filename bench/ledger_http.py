@@ -12,9 +12,9 @@ from chopmark.checkpoint import Checkpoint, SignedCheckpoint
 from chopmark.keys import Ed25519Signer
 from chopmark.note import NoteSigner
 from chopmark.strict import base64_encode
-from chopmark_ledger.authentication import make_token
 from chopmark_ledger.entry_requests import encode_request
 from chopmark_ledger.log_clients import add_client, make_client
+from chopmark_service.authentication import make_token
 
 from bench.large_log import ISSUER, ORIGIN, SIZE, WITNESSES, LargeLog, entries
 from bench.report import MILLI, Group, Table, answer

@@ -17,9 +17,10 @@ import chopmark_ledger
 import pytest
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
-from chopmark_ledger import log_metrics, telemetry, witness_metrics
+from chopmark_ledger import log_metrics, witness_metrics
 from chopmark_ledger.service_settings import LogServiceSettings
 from chopmark_ledger.witness_settings import WitnessServiceSettings
+from chopmark_service import telemetry
 from pydantic import BaseModel
 
 GUIDE = Path(__file__).parents[1] / "docs" / "running-a-log.md"

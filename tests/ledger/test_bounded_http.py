@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from chopmark.client.bounded_http import BoundedHttp, Bounds, HttpAnswer, TimeOverError, reason
 from chopmark.errors import ChopmarkError
 from chopmark.keys import Ed25519Signer
-from chopmark_ledger.bounded_http import BoundedHttp, Bounds, HttpAnswer, TimeOverError, reason
 from chopmark_ledger.errors import LogUnreachableError, WitnessUnreachableError
 from chopmark_ledger.http_source import HttpSource
 from chopmark_ledger.log_connection import LogConnection

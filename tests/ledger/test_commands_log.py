@@ -15,8 +15,8 @@ from chopmark.note import NoteVerifier
 from chopmark_ledger import log_commands
 from chopmark_ledger.client import Client
 from chopmark_ledger.errors import FolderError, FolderLockedError, ForbiddenError, LogUnreachableError
-from chopmark_ledger.json_web_key import from_jwk
 from chopmark_ledger.log_clients import read_clients
+from chopmark_service.json_web_key import from_jwk
 from typer.testing import CliRunner, Result
 
 from tests.ledger.served_log import CHEAP, DEPARTMENT, PASSPHRASE, REGISTRY, ServedLog, jwk_file

@@ -13,7 +13,6 @@ import pytest
 from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError
 from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 from chopmark_ledger.errors import ClientListError, FolderError
-from chopmark_ledger.json_web_key import from_jwk, thumbprint, to_jwk
 from chopmark_ledger.log_clients import (
     FILE_NAME,
     FORMAT,
@@ -26,6 +25,7 @@ from chopmark_ledger.log_clients import (
     read_clients,
     remove_client,
 )
+from chopmark_service.json_web_key import from_jwk, thumbprint, to_jwk
 
 ISSUER = "CN-GD/11440000MB2D0P8Q3X"
 KEY = Ed25519Signer(b"\x01" * 32).public_key

@@ -18,15 +18,15 @@ import pytest
 import urllib3
 from chopmark.errors import ChopmarkError
 from chopmark_ledger import log_commands
-from chopmark_ledger.authentication import make_token
 from chopmark_ledger.client import Client
 from chopmark_ledger.entry_requests import encode_request
 from chopmark_ledger.fsck import fsck
 from chopmark_ledger.tile_source import FolderSource
+from chopmark_service.authentication import make_token
 from typer.testing import CliRunner
 
 from tests.ledger.served_log import ORIGIN, REGISTRY, ServedLog, until
-from tests.ledger.test_server import alive
+from tests.service.test_server import alive
 
 ANYBODY = Client("registry", region="CN-GD")
 

@@ -21,8 +21,7 @@ from chopmark.keys import Ed25519Signer
 from chopmark.merkle import leaf_hash
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
-from chopmark_ledger import log_service, telemetry
-from chopmark_ledger.authentication import make_token
+from chopmark_ledger import log_service
 from chopmark_ledger.client import LocalWitness, LogSettings
 from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER, EntriesRequest
 from chopmark_ledger.errors import LogStoppedError, WitnessUnreachableError
@@ -31,6 +30,8 @@ from chopmark_ledger.log_service import make_application, openapi_document
 from chopmark_ledger.running_log import RunningLog, run_log
 from chopmark_ledger.service_settings import LogServiceSettings
 from chopmark_ledger.witness import WitnessAnswer
+from chopmark_service import telemetry
+from chopmark_service.authentication import make_token
 from fastapi import FastAPI
 
 from tests.ledger.asgi import Answer, ask, running

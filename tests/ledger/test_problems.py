@@ -7,9 +7,10 @@ import json
 
 import pytest
 from chopmark.errors import ChopmarkError, FormatError, StorageError
-from chopmark_ledger import telemetry
 from chopmark_ledger.errors import ClientListError
-from chopmark_ledger.problems import add_problem_handlers
+from chopmark_ledger.problems import answer_error
+from chopmark_service import telemetry
+from chopmark_service.problems import add_problem_handlers
 from fastapi import FastAPI
 
 from tests.ledger.asgi import Answer, ask
@@ -20,7 +21,7 @@ PATH = "/var/lib/chopmark/log/ledger.db"
 def fail_with(error: ChopmarkError) -> Answer:
     """Answer a request that ends in this error."""
     application = FastAPI(telemetry=telemetry.NOTHING_EXPORTED)
-    add_problem_handlers(application)
+    add_problem_handlers(application, part="log", answer=answer_error, of_the_machine=(ClientListError,))
 
     @application.get("/")
     async def fail() -> None:

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from chopmark_ledger.static_files import FOR_EVER, FOR_SECONDS, StaticFiles
+from chopmark_ledger.static_files import kind_of
+from chopmark_service.static_files import FOR_EVER, FOR_SECONDS, StaticFiles
 from fastapi import FastAPI, Request, Response
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def get(folder: Path, name: str, *, method: str = "GET", **headers: str) -> Answer:
     application = FastAPI()
-    files = StaticFiles(folder)
+    files = StaticFiles(folder, kind_of)
 
     @application.api_route("/{name:path}", methods=["GET", "HEAD"])
     async def answer(name: str, request: Request) -> Response:
@@ -226,7 +227,7 @@ def test_a_file_that_is_replaced_while_it_is_sent_comes_as_it_was(folder: Path) 
             return answer
 
     application = FastAPI()
-    files = Replaced(folder)
+    files = Replaced(folder, kind_of)
 
     @application.get("/landmarks")
     async def landmarks(request: Request) -> Response:

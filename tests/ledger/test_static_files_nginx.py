@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from chopmark_ledger.static_files import FOR_EVER, FOR_SECONDS
+from chopmark_service.static_files import FOR_EVER, FOR_SECONDS
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 BUNDLE = b"".join(b"\x00\x40" + b"CN-GD/11440000MB2D0P8Q3X" + bytes([number]) * 40 for number in range(256))

@@ -33,9 +33,9 @@ from chopmark_ledger.client import (
     create_ledger,
     log_vkey,
     open_ledger,
-    to_jwk,
     witness_vkeys,
 )
+from chopmark_service.json_web_key import to_jwk
 from sqlalchemy import Connection, Row, insert
 
 from chopmark_issuer.errors import RefusedError

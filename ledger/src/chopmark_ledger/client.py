@@ -7,7 +7,7 @@
     proof = ledger.tlog_proof(indexes[0])
 
 Here the log runs in this process: one writer, the folder locked until `close`. `<folder>/public` holds what everybody
-may fetch. `RemoteLedger` is the same of a log that another process serves; it, `HttpSource` and `to_jwk` are imported
+may fetch. `RemoteLedger` is the same of a log that another process serves; it and `HttpSource` are imported
 when they are first asked for, as most who use a log in their own process need no HTTP.
 """
 
@@ -40,7 +40,6 @@ from chopmark_ledger.witness import Witness, WitnessAnswer
 
 if TYPE_CHECKING:
     from chopmark_ledger.http_source import HttpSource
-    from chopmark_ledger.json_web_key import to_jwk
     from chopmark_ledger.remote_ledger import RemoteLedger
 
 __all__ = [
@@ -63,11 +62,10 @@ __all__ = [
     "open_witness",
     "recompute_fetched_landmarks",
     "recompute_landmarks",
-    "to_jwk",
     "witness_vkeys",
 ]
 
-_MODULE_OF: Final = {"HttpSource": "http_source", "RemoteLedger": "remote_ledger", "to_jwk": "json_web_key"}
+_MODULE_OF: Final = {"HttpSource": "http_source", "RemoteLedger": "remote_ledger"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,13 +21,12 @@
         ├── LogUnreachableError      no server answers for the log
         ├── UnauthenticatedError     the token of a request is none, or not one for this log
         ├── ForbiddenError           this client may not ask for that
-        ├── SlowBodyError            the body of a request did not come in time
-        ├── UnsupportedBodyError     the body of a request is not plain JSON
         ├── ClientListError          the list of a log's clients is missing or broken: nobody is let in
         ├── WitnessUnreachableError  a witness gave no whole answer in time
         └── WitnessClockError        the witness's clock is behind its last cosignature
 
-A file that cannot be read or written is the SDK's `StorageError`, a missing quorum its `QuorumError`.
+Three of them are also what every service raises at its edge (`chopmark_service.errors`), here as a log's client meets
+them. A file that cannot be read or written is the SDK's `StorageError`, a missing quorum its `QuorumError`.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chopmark.errors import ChopmarkError
+from chopmark_service import errors as service_errors
 
 if TYPE_CHECKING:
     from chopmark_ledger.batch import BatchAnswer
@@ -82,12 +82,8 @@ class ConflictError(BatchError):
     """Another body stands under this client's batch number."""
 
 
-class BackpressureError(BatchError):
+class BackpressureError(BatchError, service_errors.BackpressureError):
     """Too much waits already, to be committed or to be published; try again after `retry_after` seconds."""
-
-    def __init__(self, what: str, *, retry_after: int, where: str = "", remedy: str = "") -> None:
-        super().__init__(what, where=where, remedy=remedy)
-        self.retry_after = retry_after
 
 
 class LogStoppedError(LedgerError):
@@ -150,20 +146,12 @@ class WitnessClockError(LedgerError):
     """The witness's clock is behind its last cosignature."""
 
 
-class UnauthenticatedError(LedgerError):
+class UnauthenticatedError(LedgerError, service_errors.UnauthenticatedError):
     """The token of a request is none, or not one for this log."""
 
 
-class ForbiddenError(LedgerError):
+class ForbiddenError(LedgerError, service_errors.ForbiddenError):
     """This client may not ask for that."""
-
-
-class SlowBodyError(LedgerError):
-    """The body of a request did not come in time."""
-
-
-class UnsupportedBodyError(LedgerError):
-    """The body of a request is of another type than JSON, or compressed."""
 
 
 class ClientListError(LedgerError):

@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from chopmark.client.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark.errors import ChopmarkError, LimitError, StorageError
 from urllib3.exceptions import DecodeError, HTTPError
 
-from chopmark_ledger.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark_ledger.errors import LogUnreachableError
 from chopmark_ledger.tile_source import FoundFile, size_limit
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from chopmark_service import telemetry
 from fastapi import FastAPI
 
-from chopmark_ledger import problems, telemetry
+from chopmark_ledger import problems
 from chopmark_ledger.batch import MAX_ENTRIES
 from chopmark_ledger.cosigning import TROUBLES
 from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER

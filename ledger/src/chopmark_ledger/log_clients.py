@@ -30,10 +30,10 @@ from chopmark import identifiers, strict
 from chopmark.durable_file import read_file, write_file
 from chopmark.errors import ChopmarkError, FormatError, StorageError
 from chopmark.keys import PublicKey
+from chopmark_service.json_web_key import from_jwk, thumbprint, to_jwk
 
 from chopmark_ledger.batch import Client
 from chopmark_ledger.errors import ClientListError, FolderError
-from chopmark_ledger.json_web_key import from_jwk, thumbprint, to_jwk
 
 FILE_NAME = "clients.json"
 FORMAT = "chopmark/log-clients/v1"
@@ -50,6 +50,11 @@ class LogClient:
 
     client: Client
     keys: Mapping[str, PublicKey]
+
+    @property
+    def name(self) -> str:
+        """What it calls itself."""
+        return self.client.name
 
 
 def make_client(name: str, keys: Iterable[PublicKey], issuers: Iterable[str], region: str | None) -> LogClient:

@@ -95,8 +95,9 @@ def serve(
     Each option may also be given as CHOPMARK_LOG_<NAME>, or in the file of settings; a database URL only there.
     """
     flags = dict(locals())
+    from chopmark_service.server import serve as serve_application  # noqa: PLC0415
+
     from chopmark_ledger.running_log import check_can_run  # noqa: PLC0415
-    from chopmark_ledger.server import serve as serve_application  # noqa: PLC0415
     from chopmark_ledger.service_settings import read_settings  # noqa: PLC0415
 
     flags.pop("config")
@@ -176,8 +177,8 @@ def client_key(
 
     from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415
     from chopmark.keys import Algorithm  # noqa: PLC0415
+    from chopmark_service.json_web_key import to_jwk  # noqa: PLC0415
 
-    from chopmark_ledger.json_web_key import to_jwk  # noqa: PLC0415
     from chopmark_ledger.log_setup import make_client_key  # noqa: PLC0415
 
     known = {each.text: each for each in (Algorithm.ED25519, Algorithm.ES256)}
@@ -206,8 +207,8 @@ def add_client_command(
 ) -> None:
     """Let a client write to a log; one that is served knows it within a second."""
     from chopmark import strict  # noqa: PLC0415
+    from chopmark_service.json_web_key import from_jwk  # noqa: PLC0415
 
-    from chopmark_ledger.json_web_key import from_jwk  # noqa: PLC0415
     from chopmark_ledger.log_clients import add_client, make_client  # noqa: PLC0415
 
     keys = [from_jwk(strict.json_decode(_read(file), where=file, max_size=_MAX_JWK), where=file) for file in jwk]

@@ -14,13 +14,13 @@ from http import HTTPStatus
 from typing import Any
 
 from chopmark import strict
+from chopmark.client.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark.errors import ChopmarkError, FormatError, LimitError
 from chopmark.keys import Signer
+from chopmark_service.authentication import make_token
 from urllib3.exceptions import HTTPError
 
 from chopmark_ledger import problems
-from chopmark_ledger.authentication import make_token
-from chopmark_ledger.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark_ledger.entry_requests import read_refused
 from chopmark_ledger.errors import (
     BackpressureError,

@@ -27,10 +27,16 @@ from typing import Annotated, Any, Literal
 
 from chopmark import strict
 from chopmark.landmark import LandmarkRecord
+from chopmark_service import server, telemetry
+from chopmark_service.authentication import Authenticator
+from chopmark_service.fair_share import FairShare
+from chopmark_service.handoff import Handoff
+from chopmark_service.problems import add_problem_handlers
+from chopmark_service.request_body import BodyReader
+from chopmark_service.static_files import StaticFiles
 from fastapi import Depends, FastAPI, Request, Response
 
-from chopmark_ledger import log_api, prover, server, telemetry
-from chopmark_ledger.authentication import Authenticator
+from chopmark_ledger import log_api, prover
 from chopmark_ledger.batch import BatchAnswer, Client, Submission
 from chopmark_ledger.cosigning import makes_quorum
 from chopmark_ledger.entry_requests import MAX_BODY, EntriesRequest, all_refused, encode_answer, parse_request
@@ -42,16 +48,13 @@ from chopmark_ledger.errors import (
     NotHeardError,
     NotPublishedError,
 )
-from chopmark_ledger.fair_share import FairShare
-from chopmark_ledger.handoff import Handoff
 from chopmark_ledger.log_clients import FILE_NAME, ClientList
 from chopmark_ledger.log_metrics import LogCollector, LogCounters
-from chopmark_ledger.problems import add_problem_handlers
+from chopmark_ledger.problems import answer_error
 from chopmark_ledger.publication_loop import PublicationStatus
-from chopmark_ledger.request_body import BodyReader
 from chopmark_ledger.running_log import RunningLog, open_running_log
 from chopmark_ledger.service_settings import LogServiceSettings
-from chopmark_ledger.static_files import StaticFiles
+from chopmark_ledger.static_files import kind_of
 
 _JSON = "application/json"
 _CLIENTS_EVERY = 0.25
@@ -74,7 +77,7 @@ class LogService:
         self.clients = ClientList(settings.data / FILE_NAME, look_every=_CLIENTS_EVERY)
         self.authenticator = Authenticator(self.clients, audience=log.identity.origin, clock=clock)
         self.bodies = BodyReader(max_size=MAX_BODY, memory=settings.body_memory, seconds=settings.body_timeout)
-        self.files = StaticFiles(log.public_folder.path)
+        self.files = StaticFiles(log.public_folder.path, kind_of)
         self.counters = counters
         self.stopping = asyncio.Event()
         self._handoff = Handoff()
@@ -227,7 +230,7 @@ def make_application(
         telemetry=telemetry.NOTHING_EXPORTED,
     )
     application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_log")
-    add_problem_handlers(application)
+    add_problem_handlers(application, part="log", answer=answer_error, of_the_machine=(ClientListError,))
     _add_writing(application)
     _add_reading(application)
     _add_operation(application, telemetry.exposition, registry)
@@ -272,7 +275,7 @@ def _service(request: Request) -> LogService:
 
 async def authenticated(request: Request) -> Client:
     """Whose request this is; nothing else decides it."""
-    return _service(request).authenticator.authenticate(request.headers.get("authorization"))
+    return _service(request).authenticator.authenticate(request.headers.get("authorization")).client
 
 
 async def authenticated_region(client: Annotated[Client, Depends(authenticated)]) -> Client:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chopmark.client.bounded_http import BoundedHttp, Bounds, reason
 from chopmark.errors import FormatError
 from chopmark.note import NoteVerifier
 from urllib3.exceptions import HTTPError
 
-from chopmark_ledger.bounded_http import BoundedHttp, Bounds, reason
 from chopmark_ledger.errors import WitnessUnreachableError
 from chopmark_ledger.witness import WitnessAnswer
 

@@ -67,9 +67,9 @@ def serve(
     """
     flags = dict(locals())
     from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415
+    from chopmark_service.server import serve as serve_application  # noqa: PLC0415
+    from chopmark_service.settings import read_settings_of  # noqa: PLC0415
 
-    from chopmark_ledger.server import serve as serve_application  # noqa: PLC0415
-    from chopmark_ledger.service_settings import read_settings_of  # noqa: PLC0415
     from chopmark_ledger.witness_folder import prepare_witness  # noqa: PLC0415
     from chopmark_ledger.witness_settings import WitnessServiceSettings  # noqa: PLC0415
 

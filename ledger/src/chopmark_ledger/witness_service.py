@@ -32,13 +32,14 @@ from typing import Any, TypeAlias
 
 from chopmark.cli.passphrase import read_passphrase
 from chopmark.errors import FormatError, LimitError, StorageError
+from chopmark_service import telemetry
+from chopmark_service.errors import BackpressureError, SlowBodyError
+from chopmark_service.request_body import BodyReader
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from chopmark_ledger import telemetry
-from chopmark_ledger.errors import BackpressureError, LedgerDamagedError, SlowBodyError, WitnessClockError
-from chopmark_ledger.request_body import BodyReader
+from chopmark_ledger.errors import LedgerDamagedError, WitnessClockError
 from chopmark_ledger.steady_clock import SteadyClock
 from chopmark_ledger.witness import READ_AT_ONCE, WitnessAnswer, decide
 from chopmark_ledger.witness_folder import OpenedWitness, open_witness

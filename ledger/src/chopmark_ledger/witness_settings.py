@@ -1,4 +1,4 @@
-"""What the operator of a witness says to its service; see `chopmark_ledger.service_settings` for where it is read.
+"""What the operator of a witness says to its service; see `chopmark_service.settings` for where it is read.
 
 --port 8481 --log "$LOG_VKEY"
 CHOPMARK_WITNESS_PORT=8481
@@ -8,8 +8,8 @@ port = 8481                         in <data>/witness.toml, or in the file that 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
+from chopmark_service.settings import LogLevel, Port, Positive
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -25,6 +25,6 @@ class WitnessServiceSettings(BaseModel):
         None, description="A file with the passphrase of its keys; else CHOPMARK_PASSPHRASE_FILE names it."
     )
     host: str = Field("127.0.0.1", description="The address to listen at.")
-    port: Annotated[int, Field(ge=0, le=65_535)] = Field(8481, description="The port to listen at; 0 takes a free one.")
-    connections: Annotated[int, Field(ge=1)] = Field(1024, description="Connections that are served at a time.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    port: Port = Field(8481, description="The port to listen at; 0 takes a free one.")
+    connections: Positive = Field(1024, description="Connections that are served at a time.")
+    log_level: LogLevel = Field("info", description="The least that is logged.")

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark.errors import StorageError
-from chopmark_ledger import server, telemetry
+from chopmark_service import server, telemetry
 from fastapi import FastAPI
 
 
@@ -228,7 +228,7 @@ def test_the_worker_ends_within_two_seconds_of_its_parents_death(start: Callable
 def test_a_worker_whose_parent_died_before_it_looked_ends() -> None:
     code = (
         "import os, sys, time\n"
-        "from chopmark_ledger.server import end_with_parent\n"
+        "from chopmark_service.server import end_with_parent\n"
         "end_with_parent(os.getpid())\n"  # nobody is his own parent: as after the parent's death
         "print('still there')"
     )

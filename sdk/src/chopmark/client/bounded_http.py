@@ -23,7 +23,6 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisco
 from typing import Any
 
 import urllib3
-from chopmark.errors import FormatError
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     DecodeError,
@@ -33,6 +32,8 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProtocolError,
 )
+
+from chopmark.errors import FormatError
 
 _CHUNK = 64 * 1024
 _PIECE = 16 * 1024

@@ -1,4 +1,6 @@
-"""Who asks: a JSON Web Token that the client signs for one request (the `private_key_jwt` of RFC 7523, used directly).
+"""Who asks a service: a JSON Web Token that the client signs for one request.
+
+It is the `private_key_jwt` of RFC 7523, used directly:
 
     Authorization: Bearer <header>.<payload>.<signature>
 
@@ -6,8 +8,9 @@
     payload  {"iss": "registry of CN-GD", "sub": "registry of CN-GD", "aud": "cn-gd.example/log/2026",
               "iat": 1795339800.25, "exp": 1795339860.25, "jti": "1 to 128 characters, each token another"}
 
-Specifications: RFC 7519, RFC 8725. `alg` is EdDSA or ES256 and that of the key, which is one of the client's in
-`clients.json`; `kid` may be missing, then each of its keys is tried. `aud` is the origin of the log. A token lasts at
+Specifications: RFC 7519, RFC 8725. `alg` is EdDSA or ES256 and that of the key, which is one of those that the service
+knows the client by; `kid` may be missing, then each of them is tried. `aud` names the service: the origin of a log, the
+region of a registry. A token lasts at
 most 300 seconds and is good for one request: its `jti` is remembered until it has expired. What an earlier process
 remembered is gone, so tokens issued before this one began are refused; whole seconds in `iat` can mean a moment before
 it, so a client that does not want to wait out its first second writes fractions.
@@ -24,10 +27,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from chopmark import strict
 from chopmark.errors import ChopmarkError, KeyMaterialError, SignatureError
@@ -36,10 +39,8 @@ from jwt import PyJWS
 from jwt.algorithms import Algorithm as TokenAlgorithm
 from jwt.exceptions import PyJWTError
 
-from chopmark_ledger.batch import Client
-from chopmark_ledger.errors import BackpressureError, UnauthenticatedError
-from chopmark_ledger.json_web_key import ALGORITHMS, thumbprint
-from chopmark_ledger.log_clients import ClientList, LogClient
+from chopmark_service.errors import BackpressureError, UnauthenticatedError
+from chopmark_service.json_web_key import ALGORITHMS, thumbprint
 
 MAX_LIFETIME = 300
 """Seconds between `iat` and `exp`."""
@@ -116,8 +117,8 @@ def make_token(
 
     Args:
         signer: the client's key.
-        name: the client's name in the list of the log.
-        audience: the origin of the log.
+        name: the client's name, as the service knows it.
+        audience: what the service calls itself.
         now: POSIX seconds, with fractions.
         lifetime: seconds it lasts, at most 300.
         random: answers that many random bytes.
@@ -220,19 +221,45 @@ class _UsedTokens:
         return expired
 
 
-class Authenticator:
+class KnownClient(Protocol):
+    """A client as a service knows it."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself in `iss`."""
+        ...
+
+    @property
+    def keys(self) -> Mapping[str, PublicKey]:
+        """Its keys, by their RFC 7638 thumbprints."""
+        ...
+
+
+_Known = TypeVar("_Known", bound=KnownClient)
+_Found_co = TypeVar("_Found_co", bound=KnownClient, covariant=True)
+
+
+class ClientSource(Protocol[_Found_co]):
+    """Where a service knows its clients from."""
+
+    def find(self, name: str) -> _Found_co | None:
+        """The client of this name, None where there is none; an error of ours where nobody can be told."""
+        ...
+
+
+class Authenticator(Generic[_Known]):
     """Tells who asks. For one thread.
 
     Args:
-        clients: the list of those who may.
-        audience: the origin of the log.
+        clients: those who may.
+        audience: what the service calls itself.
         clock: answers POSIX seconds, with fractions.
         memory: of the tokens that were used.
     """
 
     def __init__(
         self,
-        clients: ClientList,
+        clients: ClientSource[_Known],
         *,
         audience: str,
         clock: Callable[[], float] = time.time,
@@ -244,16 +271,16 @@ class Authenticator:
         self._memory = TokenMemory() if memory is None else memory
         self._began = self._latest = clock()
 
-    def authenticate(self, authorization: str | None) -> Client:
+    def authenticate(self, authorization: str | None) -> _Known:
         """Answer whose request it is, and use up its token.
 
         Args:
             authorization: the header of that name.
 
         Raises:
-            UnauthenticatedError: there is no token, or it is none of a client for this log and moment.
+            UnauthenticatedError: there is no token, or it is none of a client for this service and moment.
             BackpressureError: the client has too many tokens that last.
-            ClientListError: the list of clients is broken, so nobody can be told.
+            ChopmarkError: what the source of clients raises, where nobody can be told.
         """
         if authorization is None or not authorization.startswith(_SCHEME):
             raise _refused("a request needs a token", "Send Authorization: Bearer <JWT>")
@@ -282,7 +309,7 @@ class Authenticator:
         self._latest = max(self._latest, now)
         return now
 
-    def _verified_client(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> Client:
+    def _verified_client(self, token: str, header: dict[str, Any], claims: dict[str, Any]) -> _Known:
         """The client whose key signed the token, the same answer for whatever is wrong."""
         known = self._clients.find(claims["iss"]) if isinstance(claims["iss"], str) else None
         if known is not None:
@@ -292,8 +319,8 @@ class Authenticator:
                     _SIGNATURES.decode_complete(token, handed, algorithms=[ALGORITHMS[key.algorithm]])
                 except (PyJWTError, ChopmarkError):
                     continue
-                return known.client
-        raise _refused("no client of this log signed this with a key of its own")
+                return known
+        raise _refused("no client of this service signed this with a key of its own")
 
     def _check_claims(self, claims: dict[str, Any], now: float) -> None:
         issued, expires, jti = claims["iat"], claims["exp"], claims["jti"]
@@ -313,7 +340,7 @@ class Authenticator:
             raise _refused("it has expired", "Make a new one for each request, and compare the clocks of both machines")
 
 
-def _keys(client: LogClient, header: dict[str, Any]) -> list[PublicKey]:
+def _keys(client: KnownClient, header: dict[str, Any]) -> list[PublicKey]:
     if "kid" not in header:
         return list(client.keys.values())
     kid = header["kid"]

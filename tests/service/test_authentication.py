@@ -12,10 +12,11 @@ from typing import Any
 import jwt
 import pytest
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, Signer, load_signer
-from chopmark_ledger.authentication import AHEAD, MAX_LIFETIME, Authenticator, TokenMemory, make_token
-from chopmark_ledger.errors import BackpressureError, ClientListError, UnauthenticatedError
-from chopmark_ledger.json_web_key import to_jwk
-from chopmark_ledger.log_clients import FILE_NAME, ClientList, add_client, begin_clients, make_client
+from chopmark_ledger.errors import ClientListError
+from chopmark_ledger.log_clients import FILE_NAME, ClientList, LogClient, add_client, begin_clients, make_client
+from chopmark_service.authentication import AHEAD, MAX_LIFETIME, Authenticator, TokenMemory, make_token
+from chopmark_service.errors import BackpressureError, UnauthenticatedError
+from chopmark_service.json_web_key import to_jwk
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ OTHER = Ed25519Signer(b"\x04" * 32)
 class Door:
     """An authenticator that began at `BEGAN`, and the time, a second later."""
 
-    authenticator: Authenticator
+    authenticator: Authenticator[LogClient]
     memory: TokenMemory
     folder: Path
     now: float = BEGAN
@@ -181,7 +182,7 @@ def test_a_refused_token_is_not_used_up(door: Door) -> None:
 
 def test_a_stranger_or_another_clients_key_is_refused(door: Door) -> None:
     for signer in (STRANGER, OTHER):
-        with pytest.raises(UnauthenticatedError, match="no client of this log"):
+        with pytest.raises(UnauthenticatedError, match="no client of this service"):
             door.ask(signed(door.claims(), signer))
 
 
@@ -316,7 +317,7 @@ def test_a_client_that_is_removed_or_a_broken_list_shuts_the_door(door: Door) ->
 def test_no_changed_token_is_taken(position: int, character: str) -> None:
     memory = TokenMemory()
     clients = _Fixed()
-    authenticator = Authenticator(clients, audience=ORIGIN, clock=lambda: BEGAN, memory=memory)  # type: ignore[arg-type] # a list without a file
+    authenticator = Authenticator(clients, audience=ORIGIN, clock=lambda: BEGAN, memory=memory)
     token = make_token(SIGNER, name="registry", audience=ORIGIN, now=BEGAN + 1, random=lambda size: b"\x05" * size)
     position %= len(token)
     changed = token[:position] + character + token[position + 1 :]

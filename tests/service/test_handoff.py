@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 
 import pytest
-from chopmark_ledger.handoff import Handoff
+from chopmark_service.handoff import Handoff
 
 
 def test_every_wait_gets_its_own_result_from_many_threads() -> None:

@@ -13,8 +13,8 @@ import asyncio
 from chopmark.errors import FormatError, LimitError
 from fastapi import Request
 
-from chopmark_ledger.errors import BackpressureError, SlowBodyError, UnsupportedBodyError
-from chopmark_ledger.fair_share import FairShare
+from chopmark_service.errors import BackpressureError, SlowBodyError, UnsupportedBodyError
+from chopmark_service.fair_share import FairShare
 
 FREE = 64 * 1024
 """Bytes of each body that are let in always."""

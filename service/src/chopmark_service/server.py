@@ -31,8 +31,8 @@ from typing import Any, Protocol
 
 from chopmark.errors import ChopmarkError, FormatError, StorageError
 
-from chopmark_ledger import telemetry
-from chopmark_ledger.telemetry import Application, Message, Receive, Scope, Send
+from chopmark_service import telemetry
+from chopmark_service.telemetry import Application, Message, Receive, Scope, Send
 
 _LOOK_EVERY = 0.25
 """Seconds between two looks at the parent."""

@@ -1,0 +1,1 @@
+"""What of the SDK talks to the network; needs the extra `client`."""

@@ -1,0 +1,1 @@
+"""What each service of Chopmark is made of, at its edge."""
