@@ -81,8 +81,8 @@ def flush(database: Database, submit: Submit, *, at: int) -> int:
         if len(set(taken.values())) != len(taken) or taken.keys() ^ refused.keys() != set(batch.row_ids):
             raise _wrong_answer(batch, len(taken))
         with database.writing() as connection:
-            _note(connection, "log_index", taken)
-            _note(connection, "refused", refused)
+            _note(connection, batch.number, "log_index", taken)
+            _note(connection, batch.number, "refused", refused)
             connection.execute(update(OUTBOX_BATCH).where(OUTBOX_BATCH.c.number == batch.number).values(answered_at=at))
         sent += len(taken)
     return sent
@@ -125,10 +125,13 @@ def _wrong_answer(batch: _Batch, count: int) -> ConflictError:
     )
 
 
-def _note(connection: Connection, column: str, values: Mapping[int, int | str]) -> None:
+def _note(connection: Connection, number: int, column: str, values: Mapping[int, int | str]) -> None:
+    """Note what the log answered, save for rows that are in another batch by now: somebody else, to whom it answered the
+    same, was faster, and what was refused waits again."""
     if values:
+        here = (OUTBOX.c.id == bindparam("row_id")) & (OUTBOX.c.batch_number == number)
         connection.execute(
-            update(OUTBOX).where(OUTBOX.c.id == bindparam("row_id")).values({column: bindparam("value")}),
+            update(OUTBOX).where(here).values({column: bindparam("value")}),
             [{"row_id": row_id, "value": value} for row_id, value in values.items()],
         )
 
