@@ -351,7 +351,9 @@ def test_a_list_without_end_is_refused_before_it_becomes_objects() -> None:
 
 
 _LINES = st.lists(
-    st.one_of(st.just(line()), st.just(line(fields={})), st.binary(max_size=20).map(lambda data: data.replace(b"\n", b" "))),
+    st.one_of(
+        st.just(line()), st.just(line(fields={})), st.binary(max_size=20).map(lambda data: data.replace(b"\n", b" "))
+    ),
     max_size=12,
 )
 

@@ -63,7 +63,10 @@ def test_a_name_or_a_key_belongs_to_one_client(office: Any) -> None:
 def test_a_client_without_name_right_or_key_is_none(changes: dict[str, Any]) -> None:
     with pytest.raises(FieldError):
         make_client(
-            changes.get("name", "a"), MARKETS, rights=changes.get("rights", [Right.READ]), keys=changes.get("keys", KEYS)
+            changes.get("name", "a"),
+            MARKETS,
+            rights=changes.get("rights", [Right.READ]),
+            keys=changes.get("keys", KEYS),
         )
 
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def parts_of(body: bytes, cuts: list[int], *, lines: int = 3, part_bytes: int = 20, line_bytes: int = 8) -> list[list[bytes]]:
+def parts_of(
+    body: bytes, cuts: list[int], *, lines: int = 3, part_bytes: int = 20, line_bytes: int = 8
+) -> list[list[bytes]]:
     reader = LineParts(lines, part_bytes, line_bytes)
     places = sorted({min(cut, len(body)) for cut in cuts})
     done: list[list[bytes]] = []
@@ -16,7 +18,9 @@ def parts_of(body: bytes, cuts: list[int], *, lines: int = 3, part_bytes: int = 
     return done + reader.finish()
 
 
-_BODIES = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bcd", b"0123456", b"{}", b"\x00"]), max_size=40).map(b"".join)
+_BODIES = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bcd", b"0123456", b"{}", b"\x00"]), max_size=40).map(
+    b"".join
+)
 
 
 @given(_BODIES, st.lists(st.integers(0, 200), max_size=8))

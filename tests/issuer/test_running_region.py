@@ -16,7 +16,7 @@ from chopmark_issuer.region import Region
 from chopmark_issuer.running_region import RunningRegion, open_running_region
 from chopmark_issuer.service_lock import ServiceLock
 from chopmark_issuer.service_settings import IssuerServiceSettings
-from chopmark_ledger.client import LocalLedger
+from chopmark_ledger.client import LocalLedger, RemoteLedger
 from chopmark_ledger.errors import LogUnreachableError
 
 from tests.issuer.conftest import PASSPHRASE, World
@@ -27,7 +27,7 @@ from tests.ledger.served_log import until
 class Away:
     """A log that is away, loses its answers, or answers late, as a test wants; what it took it keeps."""
 
-    def __init__(self, ledger: LocalLedger, answers: Callable[[], str]) -> None:
+    def __init__(self, ledger: LocalLedger | RemoteLedger, answers: Callable[[], str]) -> None:
         self._ledger = ledger
         self._answers = answers
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 
 from tests.issuer.conftest import FOOD, World
 from tests.issuer.issuer_service import Service, food, serving
 
+
+@schemathesis.serializer("application/x-ndjson")
+def serialize_lines(_: Any, value: Any) -> bytes:
+    """Lines are made as one text."""
+    return _encoded(value)
+
+
 SECONDS = 60
 """Bounds the whole; each operation gets its share of the examples."""
-EXAMPLES = 30
+EXAMPLES = 20
 
 
 def test_whatever_the_document_allows_or_not_is_answered_as_the_document_says(world: World) -> None:
@@ -41,12 +50,9 @@ def ask_all(service: Service, ask: Any) -> None:
     """Ask each operation in turn, by requests that fit its description and by some that do not."""
     schema = schemathesis.openapi.from_dict(service.application.openapi())
     for found in schema.get_all_operations():
-        operation = found.ok()
+        operation: Any = found.ok()  # type: ignore[union-attr] # a document that is none fails
         for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-            try:
-                strategy = operation.as_strategy(generation_mode=mode)
-            except Exception:  # noqa: S112 - what has no parameters can not be asked wrongly
-                continue
+            strategy = operation.as_strategy(generation_mode=mode)
 
             @settings(
                 max_examples=EXAMPLES,
@@ -60,11 +66,12 @@ def ask_all(service: Service, ask: Any) -> None:
             def examples(case: Any) -> None:
                 ask(case)
 
-            examples()
+            with suppress(Unsatisfiable):  # what has no parameters can not be asked wrongly
+                examples()
 
 
 async def send(service: Service, case: Any, numbers: list[str]) -> None:
-    """Send a request as schemathesis made it, from a client that may; every other time about a licence that is there."""
+    """Send a request as schemathesis made it, from a client that may; every other one about a licence that is there."""
     values = {name: str(value) for name, value in (case.path_parameters or {}).items()}
     if "number" in values and len(service.checked) % 2:
         values["number"] = numbers[len(service.checked) % len(numbers)]
@@ -84,14 +91,10 @@ async def send(service: Service, case: Any, numbers: list[str]) -> None:
     body = case.body
     if media_type is not None:
         headers.setdefault("Content-Type", media_type)
-    await service.ask(
-        case.method.upper(), target, headers={**headers, **service.token("office")}, body=_encoded(body)
-    )
+    await service.ask(case.method.upper(), target, headers={**headers, **service.token("office")}, body=_encoded(body))
 
 
 def _encoded(body: Any) -> bytes:
-    import json
-
     if isinstance(body, bytes):
         return body
     if isinstance(body, str):
