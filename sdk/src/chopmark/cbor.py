@@ -415,7 +415,7 @@ def _ordered(keys: Iterable[object]) -> tuple[tuple[Any, bytes], ...]:
     return tuple(sorted(((key, _key(key)) for key in keys), key=_second))
 
 
-# The maps of one kind have the same few keys. Typed, as True and 1 are one key to a dictionary, and only 1 is a key here.
+# The maps of one kind have the same few keys. Typed: True and 1 are one key to a dictionary, and only 1 is one here.
 @lru_cache(maxsize=1024, typed=True)
 def _key_order(*keys: object) -> tuple[tuple[Any, bytes], ...]:
     return _ordered(keys)
