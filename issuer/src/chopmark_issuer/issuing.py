@@ -18,7 +18,7 @@ from itertools import islice
 from chopmark import cbor
 from chopmark.cbor import Value
 from chopmark.credential import Claims, Credential, StatusReference, UnsignedCredential, Usage, draft_credential
-from chopmark.entries import CredentialEntry
+from chopmark.entries import credential_entry
 from chopmark.errors import FormatError
 from chopmark.keys import PublicKey
 from chopmark.licence_type import FreshnessClass, HolderBinding
@@ -333,9 +333,8 @@ def _write_credentials(
     *,
     at: int,
 ) -> list[Credential]:
-    outbox_ids = outbox.enqueue(
-        connection, [CredentialEntry(department, each.unsigned.digest).encode() for each in prepared]
-    )
+    entries = [credential_entry(department, each.unsigned.digest) for each in prepared]
+    outbox_ids = outbox.enqueue(connection, entries)
     credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures(), strict=True)]
     rows = [
         (
