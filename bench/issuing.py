@@ -67,8 +67,8 @@ def measure(folder: Path) -> Group:
     )
     group.add(table)
     group.add(
-        f"A round issues {LICENCES:,} food business licences, each of another business, in transactions of {CHUNK:,}, on "
-        "SQLite; it ends when the log has answered an index for the last one, and each step is durable before the next "
+        f"A round issues {LICENCES:,} food business licences, each of another business, in transactions of {CHUNK:,} "
+        "on SQLite; it ends when the log has answered an index for the last one, each step durable before the next "
         "relies on it. The signing process, the log and its two witnesses run by their commands, and the outbox is "
         "emptied by a process of its own, all on the same two processors as the issuer."
     )
