@@ -37,6 +37,8 @@ from chopmark_issuer.requests import IssuedVersion, IssueRequest
 
 _FORGET_EVERY: Final = 60
 """Seconds between two times that old answers are forgotten."""
+_QUIET: Final = 4
+"""Looks that find nobody new, after which a busy queue waits no longer for who was there the last time."""
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
 
@@ -51,10 +53,10 @@ class QueueLimits:
     """Licences that may wait: a second of work."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
-    gathering: float = 0.003
-    """Seconds that a busy queue waits for a request that may come along."""
-    gatherings: int = 10
-    """How often it does so before a commit, as long as more come."""
+    gathering: float = 0.002
+    """Seconds between two looks of a busy queue at whether those come along who were there the last time."""
+    gatherings: int = 15
+    """How often it looks before a commit; it goes on as soon as all are there, or few come any more."""
 
 
 DEFAULT_LIMITS: Final = QueueLimits()
@@ -137,7 +139,7 @@ class CommitQueue:
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._closing = False
-        self._is_busy = False
+        self._expected = 1
         self._ended = threading.Event()
         self._forget_at = 0
         self._changed = threading.Condition()
@@ -189,7 +191,7 @@ class CommitQueue:
             group = self._next_group()
             if not group:
                 continue
-            self._is_busy = len(group) > 1
+            self._expected = len(group) + len(self._queue)
             try:
                 outcomes = self._commit([each.task for each in group])
             except BaseException as error:  # whatever it is: requests that wait for ever would be worse
@@ -207,18 +209,20 @@ class CommitQueue:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             is_left = bool(self._queue)
-        if self._is_busy:
+        if is_left and self._expected > 1:
             self._gather()
         return is_left
 
     def _gather(self) -> None:
-        """Let requests that are on their way come along, as long as more of them come: those who were answered by the
-        last commit ask again just now, and what a commit costs is nearly the same for one of them and for all."""
+        """Let requests that are on their way come along: those who were answered by the last commit ask again just
+        now, and what a commit costs is nearly the same for one of them and for all."""
+        quiet = 0
         for _ in range(self._limits.gatherings):
             before = len(self._queue)
-            self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
-            if len(self._queue) == before or self._waiting >= self._limits.group or self._closing:
+            if before >= self._expected or self._waiting >= self._limits.group or quiet == _QUIET or self._closing:
                 return
+            self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
+            quiet = quiet + 1 if len(self._queue) == before else 0
 
     def _next_group(self) -> list[_Waiting]:
         """Take as much as one transaction may hold, without what was cancelled."""
@@ -278,7 +282,7 @@ class CommitQueue:
         requests = [request for task in tasks for request in task.requests]
         try:
             with connection.begin_nested():
-                actor = client_actor(connection, tasks[0].client, at)
+                actor = _issuing_actor(tasks[0].client, requests)
                 issued = issue_all(connection, self._keys, actor, requests, at=at, random=self._random)
         except (DatabaseError, DBAPIError):
             raise
@@ -302,6 +306,12 @@ class CommitQueue:
             raise
         except Exception as error:  # a fault too is its own alone
             return error
+
+
+def _issuing_actor(client: DepartmentClient, requests: Sequence[IssueRequest]) -> Actor:
+    """The actor for new licences: what the department is granted is judged with each of their types anyway."""
+    types = frozenset(request.type_id for request in requests)
+    return Actor(client.department, types if client.types is None else types & client.types)
 
 
 def _outcome(make: Callable[[], Answer]) -> _Outcome:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from chopmark_issuer import api_answers, records
 from chopmark_issuer.api_requests import moment
-from chopmark_issuer.catalogue import CatalogueType, all_types, read_type, type_in_use
+from chopmark_issuer.catalogue import all_types, type_in_use, type_of_schema
 from chopmark_issuer.clients import DepartmentClient, client_actor
-from chopmark_issuer.errors import DatabaseError, NotFoundError
+from chopmark_issuer.errors import NotFoundError
 from chopmark_issuer.lifecycle import Standing, State, state_as_of
-from chopmark_issuer.models import LICENCE_TYPE
 from chopmark_issuer.records import Licence, StoredCredential, Version, find_licence
 from chopmark_issuer.search import Found, Wanted, acts_of, find_licences
 
@@ -60,7 +59,7 @@ class Reading:
         licence, versions = self._find(number, type_id)
         version = _of_number(versions, number)
         shown = api_answers.licence(
-            self._type_of(licence, version),
+            type_of_schema(self.connection, licence.type_id, version.schema_version),
             self._state(licence, self.at),
             version,
             records.holders(self.connection, version.id),
@@ -140,17 +139,6 @@ class Reading:
         """Where it stands; one that has not begun counts as it will be when it does."""
         standing = self._standing(licence, at=at, known_at=at)
         return State.VALID if standing is None else standing.state
-
-    def _type_of(self, licence: Licence, version: Version) -> CatalogueType:
-        """The type in the schema version that this version of the licence has."""
-        definition = self.connection.execute(
-            select(LICENCE_TYPE.c.definition).where(
-                LICENCE_TYPE.c.type_id == licence.type_id, LICENCE_TYPE.c.schema_version == version.schema_version
-            )
-        ).scalar()
-        if definition is None:
-            raise DatabaseError("the schema version of a licence is not in the catalogue", where=licence.type_id)
-        return read_type(definition)
 
 
 def _of_number(versions: list[Version], number: str) -> Version:

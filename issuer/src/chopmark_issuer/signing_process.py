@@ -78,11 +78,12 @@ class SigningProcess:
             KeyMaterialError: the passphrase does not open the keys.
             StorageError: the socket cannot be made, another process serves there, or a key file cannot be read.
         """
-        self._keys.check_passphrase()
-        with _listening(self._path) as listener:
-            self._logger.info("listening", url=f"unix:{self._path}", pid=os.getpid())
-            self._accept(listener)
-        self._end()
+        with self._wake, self._woken:
+            self._keys.check_passphrase()
+            with _listening(self._path) as listener:
+                self._logger.info("listening", url=f"unix:{self._path}", pid=os.getpid())
+                self._accept(listener)
+            self._end()
 
     def stop(self) -> None:
         """Take no more connections or requests; those that came in are answered. A signal's handler may call it."""
@@ -174,7 +175,7 @@ class SigningProcess:
             raise RefusedError(
                 "the key file does not say what the key is for",
                 where=f"key {request.kid}",
-                remedy="Make a new key: chopmark issuer add-key",
+                remedy="Keys made by this version say it: make a new one, and let that sign from now on",
             )
         for message in request.messages:
             check_form(use, signer.public_key, message)
@@ -187,8 +188,6 @@ class SigningProcess:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
             self._changed.wait_for(lambda: not self._connections, _STOP_WITHIN)
-        self._wake.close()
-        self._woken.close()
         self._logger.info("stopped", pid=os.getpid())
 
 
