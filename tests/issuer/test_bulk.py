@@ -421,6 +421,7 @@ def test_a_service_that_is_about_to_stop_ends_a_stream_and_says_so(
             ready = await service.get("/readyz", client=None)
             assert (ready.status, ready.json()["reasons"]) == (503, ["stopping"])
             issuer_service.stopping.clear()
+            monkeypatch.setattr(service_writing, "_issue_task", make)
             assert [each["status"] for each in await service.bulk([line() for _ in range(8)], key="stream")] == [
                 201
             ] * 8
