@@ -21,15 +21,15 @@ from chopmark.keys import Ed25519Signer
 from chopmark.merkle import leaf_hash
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
-from chopmark_ledger import log_service
 from chopmark_ledger.client import LocalWitness, LogSettings
-from chopmark_ledger.entry_requests import MAX_BODY, MAX_NUMBER, EntriesRequest
 from chopmark_ledger.errors import LogStoppedError, WitnessUnreachableError
-from chopmark_ledger.log_clients import FILE_NAME, add_client, begin_clients, make_client
-from chopmark_ledger.log_service import make_application, openapi_document
-from chopmark_ledger.running_log import RunningLog, run_log
-from chopmark_ledger.service_settings import LogServiceSettings
-from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.service import log_service
+from chopmark_ledger.service.entry_requests import MAX_BODY, MAX_NUMBER, EntriesRequest
+from chopmark_ledger.service.log_clients import FILE_NAME, add_client, begin_clients, make_client
+from chopmark_ledger.service.log_service import make_application, openapi_document
+from chopmark_ledger.service.running_log import RunningLog, run_log
+from chopmark_ledger.service.service_settings import LogServiceSettings
+from chopmark_ledger.witness.witness import WitnessAnswer
 from chopmark_service import telemetry
 from chopmark_service.authentication import make_token
 from fastapi import FastAPI
@@ -651,7 +651,7 @@ def test_the_openapi_document_of_the_specification_is_that_of_the_service() -> N
 
 
 def test_every_code_of_a_problem_stands_in_the_openapi_document() -> None:
-    from chopmark_ledger import problems
+    from chopmark_ledger.service import problems
 
     document = openapi_document()
     for each in vars(problems).values():
