@@ -84,6 +84,15 @@ def test_what_is_refused_is_told_and_ends_with_1_and_the_store_goes_on(scene: Sc
     assert TrustStore.open(scene.folder, roots=TrustStore.read_pin(scene.folder)).problems == ()
 
 
+def test_a_source_that_shows_nothing_new_for_days_is_not_well(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.run()
+    monkeypatch.setattr("time.time", lambda: float(NOW + 8 * 86_400))
+    code, output = scene.run()
+    assert code == 1
+    assert "4 unchanged, 0 refused or absent" in output
+    assert "! the bundle of CN-GD is of 2026-11-22T08:30:00Z: stale" in output
+
+
 def test_json_tells_the_same_to_programs(scene: Scene) -> None:
     code, told = scene.json()
     assert code == 0
