@@ -27,7 +27,7 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.settings import KEY_SOCKET, Settings
-from chopmark_ledger.log_clients import add_client, make_client
+from chopmark_ledger.service.log_clients import add_client, make_client
 from sqlalchemy import func, select
 
 from bench.large_log import LargeLog
