@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from chopmark import cbor, cose
 from chopmark.challenge import TYP as CHALLENGE
-from chopmark.credential import Kind
+from chopmark.credential import Credential, Kind
 from chopmark.errors import KeyMaterialError, LimitError, SignatureError, StorageError
 from chopmark.key_file import write_key_file
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
@@ -25,13 +25,15 @@ from chopmark.status import MEDIA_TYPE
 from chopmark.strict import base64url_encode
 from chopmark.verification_record import TYPE as RECORD
 from chopmark_issuer import signing_process
+from chopmark_issuer.bulk_issue import issue_all
 from chopmark_issuer.errors import RefusedError, SigningProcessError
 from chopmark_issuer.key_provider import KeyProvider, open_keys
-from chopmark_issuer.keys import InventoryUse, KeyFolder, inventory
+from chopmark_issuer.keys import InventoryUse, KeyFolder, inventory, key_in_use
 from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, SERIAL
 from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.registry import Registry
 from chopmark_issuer.remote_keys import RemoteKeys
+from chopmark_issuer.requests import IssuedVersion
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.signing_frames import MAX_MESSAGES, Refusal, RefusalKind, Signatures, SignRequest, encode_request
 from chopmark_issuer.signing_process import CONNECTIONS, SigningProcess
@@ -41,6 +43,7 @@ from sqlalchemy import func, select
 from tests.issuer.conftest import CHEAP, FOOD, MARKETS, PASSPHRASE, food_request, type_definition
 from tests.issuer.signing import SigningCommand, receive, signing_in_thread
 from tests.issuer.test_signing_frames import WRONG_REQUESTS
+from tests.ledger.served_log import until
 
 TABLES = (LICENCE, LICENCE_VERSION, HOLDER, CREDENTIAL, OUTBOX, ACT, SERIAL)
 
@@ -390,6 +393,49 @@ def test_a_process_that_is_killed_after_it_was_asked_and_starts_again_is_waited_
     credential = issued.credentials[0]
     credential.verify_signature(office.keys.signer(credential.kid.hex()).public_key)
     keys.close()
+
+
+def until_there_are(count: int, of: list[Any]) -> None:
+    until(lambda: len(of) >= count, seconds=60)
+
+
+def test_killed_again_and_again_under_load_it_costs_nothing_that_was_acknowledged(
+    office: Any, command: SigningCommand
+) -> None:
+    acknowledged: list[str] = []
+    refused: list[Exception] = []
+    done = threading.Event()
+
+    def issue() -> None:
+        with closing(RemoteKeys(command.socket, patience=0.05)) as keys:
+            while not done.is_set():
+                try:
+                    with office.database.writing() as connection:
+                        outcomes = issue_all(connection, keys, actor, [office.food()] * 20, at=office.now)
+                except SigningProcessError as error:
+                    refused.append(error)
+                else:
+                    acknowledged.extend(outcome.number for outcome in outcomes if isinstance(outcome, IssuedVersion))
+
+    actor = office.actor()
+    thread = threading.Thread(target=issue)
+    thread.start()
+    for round_ in range(1, 4):
+        until_there_are(40 * round_, acknowledged)
+        command.kill()
+        until_there_are(len(refused) + 1, refused)
+        command.start()
+    done.set()
+    thread.join()
+    assert len(acknowledged) == len(set(acknowledged)) == counts(office)[0] >= 120
+    with office.database.reading() as connection:
+        stored = connection.execute(select(CREDENTIAL.c.body)).scalars().all()
+        key = office.keys.signer(
+            key_in_use(connection, owner=office.markets, use=InventoryUse.CREDENTIAL, at=office.now).kid
+        )
+    for body in stored:
+        Credential.parse(body).verify_signature(key.public_key)
+    assert counts(office)[3:6] == [len(stored)] * 3 == [len(acknowledged)] * 3
 
 
 def test_a_connection_that_was_kept_over_a_restart_is_replaced(office: Any, command: SigningCommand) -> None:
