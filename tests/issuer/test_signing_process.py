@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from chopmark import cbor, cose
 from chopmark.challenge import TYP as CHALLENGE
+from chopmark.challenge import create_challenge
 from chopmark.credential import Credential, Kind
 from chopmark.errors import KeyMaterialError, LimitError, SignatureError, StorageError
 from chopmark.key_file import write_key_file
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 from chopmark.licence_type import LocalisedText
 from chopmark.status import MEDIA_TYPE
-from chopmark.strict import base64url_encode
+from chopmark.strict import base64url_decode, base64url_encode
 from chopmark.verification_record import TYPE as RECORD
 from chopmark_issuer import signing_process
 from chopmark_issuer.bulk_issue import issue_all
@@ -38,6 +39,7 @@ from chopmark_issuer.settings import Settings
 from chopmark_issuer.signing_frames import MAX_MESSAGES, Refusal, RefusalKind, Signatures, SignRequest, encode_request
 from chopmark_issuer.signing_process import CONNECTIONS, SigningProcess
 from chopmark_ledger.client import init_witness
+from chopmark_service.authentication import make_token
 from sqlalchemy import func, select
 
 from tests.issuer.conftest import CHEAP, FOOD, MARKETS, PASSPHRASE, food_request, type_definition
@@ -154,6 +156,18 @@ def test_a_key_signs_what_is_of_its_use_and_nothing_of_another(remote: RemoteKey
             else:
                 with pytest.raises(RefusedError, match="does not sign such"):
                     signer.sign(message)
+
+
+def test_tokens_and_challenges_as_they_are_written_are_signed(remote: RemoteKeys) -> None:
+    client = remote.generate(use=InventoryUse.LOG_CLIENT)
+    head, claims, signature = make_token(client, name="registry", audience="log", now=1.5).split(".")
+    client.public_key.verify(f"{head}.{claims}".encode(), base64url_decode(signature, where="token"))
+    for algorithm in (Algorithm.ED25519, Algorithm.ES256):
+        inspector = remote.generate(algorithm, use=InventoryUse.INSPECTOR)
+        challenge = create_challenge(
+            inspector, inspector=MARKETS, purpose="路面检查", licence_type=f"{FOOD}@1", fields=(), at=1_795_312_800
+        )
+        challenge.verify(inspector.public_key)
 
 
 def test_a_credential_of_another_key_or_with_something_behind_it_is_not_signed(remote: RemoteKeys) -> None:
