@@ -67,7 +67,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVersion:
-    """A version that a row makes."""
+    """A version that a row makes; it `corrects` where the row made an earlier version."""
 
     number: int
     row: SourceRow
@@ -75,6 +75,7 @@ class PlannedVersion:
     version: int
     term: Term
     effective_from: int
+    corrects: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class _Planner:
         self.terms[self.version] = term
         self.acts.append(RecordedAct(act, self.version, self.at, effective_from))
         self.last_order = max(self.last_order, row.order)
-        return PlannedVersion(number, row, act, self.version, term, effective_from)
+        return PlannedVersion(number, row, act, self.version, term, effective_from, before is not None)
 
     def _act(self, row: SourceRow, before: KnownRow | None) -> Act:
         if not self.version:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chopmark.credential import Claims, StatusReference, issue_credential
+from chopmark.errors import FormatError
+from chopmark.keys import Ed25519Signer
+from chopmark.status import StatusValue
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from chopmark_issuer.catalogue import CatalogueType
+from chopmark_issuer.errors import FieldError
 from chopmark_issuer.import_plan import (
     ELSEWHERE,
     KnownLicence,
@@ -17,13 +22,14 @@ from chopmark_issuer.import_plan import (
     StagedRow,
 )
 from chopmark_issuer.issuing import ActDraft, VersionDraft, write_acts, write_versions
-from chopmark_issuer.keys import KeyFolder
-from chopmark_issuer.lifecycle import State
+from chopmark_issuer.keys import InventoryUse, KeyFolder, key_in_use
+from chopmark_issuer.lifecycle import RecordedAct, Standing, wire_status
 from chopmark_issuer.mapping import SourceRow
-from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION
+from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION, REGION
 from chopmark_issuer.numbering import identifier_and_number, next_number
-from chopmark_issuer.records import histories
-from chopmark_issuer.standing import refresh_standing
+from chopmark_issuer.records import History, histories
+from chopmark_issuer.standing import refresh_standing, standing_of
+from chopmark_issuer.status_lists import LIST_SIZE
 from chopmark_issuer.terms import day_of
 
 
@@ -67,7 +73,7 @@ def known_licences(
         if name is not None:
             version = row.version if names.get(row.licence_id) == name else ELSEWHERE
             known.rows.setdefault(name, {})[row.row_key] = KnownRow(version, row.contents, row.status)
-    past = histories(connection, list(names))
+    past = histories(connection, list(names)) if names else {}
     for row in found:
         known.licences[names[row.id]] = KnownLicence(
             row.id,
@@ -98,55 +104,98 @@ def write_plans(
         FieldError: a licence cannot be signed.
         NotFoundError: the department has no credential key in use.
     """
+    plans = [plan for plan in plans if plan.versions or plan.ending or plan.restated]
+    if not plans:
+        return
+    standings = {plan.licence: _new_standing(plan, at) for plan in plans if plan.licence not in known}
     ids = {name: licence.id for name, licence in known.items()}
-    ids |= _new_licences(connection, department, licence_type, [p for p in plans if p.licence not in ids], at)
+    ids |= _new_licences(connection, department, licence_type, plans, standings=standings, at=at)
     drafts: list[VersionDraft] = []
     acts: list[ActDraft] = []
-    sources: list[dict[str, object]] = []
+    sources: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    restated: list[dict[str, object]] = []
     touched: dict[int, int] = {}
     for plan in plans:
-        if not (plan.versions or plan.ending or plan.restated):
-            continue
-        licence_id = ids[plan.licence]
-        before = known.get(plan.licence)
-        first = identifier_and_number(licence_type, department, plan.licence)[1]
-        number = None if before is None else before.number
-        touched[licence_id] = 0 if before is None else before.current_version
+        licence_id, before, standing = ids[plan.licence], known.get(plan.licence), standings.get(plan.licence)
+        drafts += _drafts(licence_type, department, plan, before, licence_id=licence_id, standing=standing)
         for planned in plan.versions:
-            superseded, number = number, first if number is None else next_number(licence_type, number, planned.version)
-            drafts.append(_draft(licence_id, licence_type, planned, number, superseded))
             due = planned.effective_from <= at
             acts.append(ActDraft(licence_id, planned.version, planned.act, at, planned.effective_from, due))
-            sources.append(_source(licence_type, licence_id, planned.row, planned.version))
-            touched[licence_id] = planned.version
+            sources[planned.corrects].append(_source(licence_type, licence_id, planned.row, planned.version))
         if plan.ending is not None:
             ending = plan.ending
             due = ending.effective_from <= at
             acts.append(ActDraft(licence_id, ending.version, ending.act, at, ending.effective_from, due, "imported"))
-        restated = [{"row": row.key, "said": row.status} for row in plan.restated]
-        if restated:
-            connection.execute(
-                update(IMPORTED_ROW)
-                .where(IMPORTED_ROW.c.type_id == licence_type.type.id, IMPORTED_ROW.c.row_key == bindparam("row"))
-                .values(status=bindparam("said")),
-                restated,
-            )
-    if not touched:
-        return
+        restated += ({"row": row.key, "said": row.status} for row in plan.restated)
+        if before is not None:
+            touched[licence_id] = plan.versions[-1].version if plan.versions else before.current_version
     write_versions(connection, keys, department, drafts, at=at, random=random)
     write_acts(connection, acts)
-    _write_sources(connection, licence_type, sources)
-    connection.execute(
-        update(LICENCE).where(LICENCE.c.id == bindparam("row_id")).values(current_version=bindparam("newest")),
-        [{"row_id": licence_id, "newest": version} for licence_id, version in touched.items()],
-    )
-    refresh_standing(connection, list(touched), at=at)
+    _write_sources(connection, *sources)
+    if restated:
+        connection.execute(
+            update(IMPORTED_ROW)
+            .where(IMPORTED_ROW.c.type_id == licence_type.type.id, IMPORTED_ROW.c.row_key == bindparam("row"))
+            .values(status=bindparam("said")),
+            restated,
+        )
+    if touched:
+        connection.execute(
+            update(LICENCE).where(LICENCE.c.id == bindparam("row_id")).values(current_version=bindparam("newest")),
+            [{"row_id": licence_id, "newest": version} for licence_id, version in touched.items()],
+        )
+        refresh_standing(connection, list(touched), at=at)
+
+
+def try_plans(
+    connection: Connection,
+    department: str,
+    *,
+    licence_type: CatalogueType,
+    plans: Sequence[LicencePlan],
+    known: Mapping[str, KnownLicence],
+    at: int,
+) -> None:
+    """Find out whether what was planned can be signed, with a key that nobody trusts; nothing is written or kept.
+
+    Raises:
+        FieldError: a licence cannot be signed.
+        NotFoundError: the department has no credential key in use.
+    """
+    key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at)
+    host = connection.execute(select(REGION.c.host)).scalar_one()
+    place = StatusReference(LIST_SIZE - 1, f"https://{host}/status/999999") if licence_type.type.status else None
+    signer = Ed25519Signer.generate()
+    for plan in plans:
+        for draft in _drafts(licence_type, department, plan, known.get(plan.licence)):
+            days = (draft.term.begin, draft.term.end)
+            claims = Claims(
+                department, licence_type.type.vct, at, draft.number, *days, None, None, place, None, draft.fields
+            )
+            try:
+                issue_credential(signer, claims)
+            except FormatError as error:
+                raise FieldError(f"the credential can not be signed: {error.what}", where=error.where) from error
+
+
+def _new_standing(plan: LicencePlan, at: int) -> Standing:
+    """Where a licence stands that begins with this plan."""
+    acts = [RecordedAct(each.act, each.version, at, each.effective_from) for each in plan.versions]
+    if plan.ending is not None:
+        acts.append(RecordedAct(plan.ending.act, plan.ending.version, at, plan.ending.effective_from))
+    return standing_of(History(tuple(acts), {each.version: each.term for each in plan.versions}), at=at)
 
 
 def _new_licences(
-    connection: Connection, department: str, licence_type: CatalogueType, plans: Sequence[LicencePlan], at: int
+    connection: Connection,
+    department: str,
+    licence_type: CatalogueType,
+    plans: Sequence[LicencePlan],
+    *,
+    standings: Mapping[str, Standing],
+    at: int,
 ) -> dict[str, int]:
-    plans = [plan for plan in plans if plan.versions]
+    plans = [plan for plan in plans if plan.licence in standings]
     if not plans:
         return {}
     statement = insert(LICENCE).returning(LICENCE.c.id, sort_by_parameter_order=True)
@@ -155,8 +204,8 @@ def _new_licences(
             "department_id": department,
             "type_id": licence_type.type.id,
             "identifier": identifier_and_number(licence_type, department, plan.licence)[0],
-            "state": State.VALID.value,
-            "current_version": 1,
+            "state": standings[plan.licence].state.value,
+            "current_version": plan.versions[-1].version,
             "created_at": at,
         }
         for plan in plans
@@ -165,23 +214,48 @@ def _new_licences(
     return {plan.licence: licence_id for plan, licence_id in zip(plans, ids, strict=True)}
 
 
+def _drafts(
+    licence_type: CatalogueType,
+    department: str,
+    plan: LicencePlan,
+    before: KnownLicence | None,
+    *,
+    licence_id: int = 0,
+    standing: Standing | None = None,
+) -> Iterator[VersionDraft]:
+    """The versions that a plan makes, each numbered after the one before it."""
+    if not plan.versions:
+        return
+    number = None if before is None else before.number
+    first = identifier_and_number(licence_type, department, plan.licence)[1]
+    for planned in plan.versions:
+        superseded, number = number, first if number is None else next_number(licence_type, number, planned.version)
+        status = StatusValue.VALID if standing is None else wire_status(standing, planned.version)
+        yield _draft(licence_id, licence_type, planned, (superseded, number), status)
+
+
 def _draft(
-    licence_id: int, licence_type: CatalogueType, planned: PlannedVersion, number: str, superseded: str | None
+    licence_id: int,
+    licence_type: CatalogueType,
+    planned: PlannedVersion,
+    numbers: tuple[str | None, str],
+    status: StatusValue,
 ) -> VersionDraft:
     row = planned.row
     return VersionDraft(
         licence_id=licence_id,
         version=planned.version,
-        number=number,
+        number=numbers[1],
         type=licence_type,
-        fields=licence_type.read_fields(row.fields),
+        fields=row.fields,
         issued_on=day_of(row.issued_on),
         first_day=day_of(row.first_day),
         last_day=None if row.last_day is None else day_of(row.last_day),
         term=planned.term,
         holders=(row.holder,),
         holder_keys=(),
-        supersedes=superseded,
+        supersedes=numbers[0],
+        status=status,
     )
 
 
@@ -197,33 +271,25 @@ def _source(licence_type: CatalogueType, licence_id: int, row: SourceRow, versio
     }
 
 
-def _write_sources(connection: Connection, licence_type: CatalogueType, sources: Sequence[dict[str, object]]) -> None:
+def _write_sources(
+    connection: Connection, new: Sequence[dict[str, object]], changed: Sequence[dict[str, object]]
+) -> None:
     """Remember rows; one that was changed takes the place of what it was."""
-    if not sources:
-        return
-    keys = [source["row_key"] for source in sources]
-    query = select(IMPORTED_ROW.c.row_key).where(
-        IMPORTED_ROW.c.type_id == licence_type.type.id, IMPORTED_ROW.c.row_key.in_(keys)
-    )
-    there = set(connection.execute(query).scalars())
-    new = [source for source in sources if source["row_key"] not in there]
     if new:
         connection.execute(insert(IMPORTED_ROW), new)
-    changed = [
-        {"row": source["row_key"], "now": source["version"], "place": source["sort_key"]}
-        | {"said": source["contents"], "became": source["status"]}
-        for source in sources
-        if source["row_key"] in there
-    ]
     if changed:
         connection.execute(
             update(IMPORTED_ROW)
-            .where(IMPORTED_ROW.c.type_id == licence_type.type.id, IMPORTED_ROW.c.row_key == bindparam("row"))
+            .where(IMPORTED_ROW.c.type_id == bindparam("of_type"), IMPORTED_ROW.c.row_key == bindparam("row"))
             .values(
                 version=bindparam("now"),
                 sort_key=bindparam("place"),
                 contents=bindparam("said"),
                 status=bindparam("became"),
             ),
-            changed,
+            [
+                {"of_type": source["type_id"], "row": source["row_key"], "now": source["version"]}
+                | {"place": source["sort_key"], "said": source["contents"], "became": source["status"]}
+                for source in changed
+            ],
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chopmark_issuer.errors import CatalogueError, FieldError
@@ -48,6 +49,7 @@ def day_at(moment: int, zone: ZoneInfo) -> int:
     return day_of(datetime.fromtimestamp(moment, UTC).astimezone(zone).date())
 
 
+@lru_cache(maxsize=16384)
 def day_begins(calendar_day: date, zone: ZoneInfo) -> int:
     """The moment a day begins in a zone, POSIX seconds."""
     return int(datetime.combine(calendar_day, time(), zone).timestamp())
