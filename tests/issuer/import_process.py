@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -52,7 +53,11 @@ def main(folder: Path, department: str, type_id: str, now: int, kill_at: int) ->
     for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
         event.listen(Engine, name, steps)
     importer = Importer(
-        database, KeyFolder(folder / "keys", PASSPHRASE, cost=CHEAP), folder / "imports", clock=lambda: now
+        database,
+        KeyFolder(folder / "keys", PASSPHRASE, cost=CHEAP),
+        folder / "imports",
+        clock=lambda: now,
+        random=random.Random(1).randbytes,  # so that the same import has the same steps
     )
     report = importer.run(
         actor,
