@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chopmark.credential import Claims, StatusReference, issue_credential
+from chopmark.credential import Claims, StatusReference, draft_credential
 from chopmark.errors import FormatError
-from chopmark.keys import Ed25519Signer
 from chopmark.status import StatusValue
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -22,12 +21,14 @@ from chopmark_issuer.import_plan import (
     StagedRow,
 )
 from chopmark_issuer.issuing import ActDraft, VersionDraft, write_acts, write_versions
-from chopmark_issuer.keys import InventoryUse, KeyFolder, key_in_use
+from chopmark_issuer.key_provider import KeyProvider
+from chopmark_issuer.keys import InventoryUse, key_in_use
 from chopmark_issuer.lifecycle import RecordedAct, Standing, wire_status
 from chopmark_issuer.mapping import SourceRow
 from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION, REGION
 from chopmark_issuer.numbering import identifier_and_number, next_number
 from chopmark_issuer.records import History, histories
+from chopmark_issuer.row_ids import next_ids
 from chopmark_issuer.standing import refresh_standing, standing_of
 from chopmark_issuer.status_lists import LIST_SIZE
 from chopmark_issuer.terms import day_of
@@ -89,7 +90,7 @@ def known_licences(
 
 def write_plans(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     department: str,
     *,
     licence_type: CatalogueType,
@@ -156,16 +157,15 @@ def try_plans(
     known: Mapping[str, KnownLicence],
     at: int,
 ) -> None:
-    """Find out whether what was planned can be signed, with a key that nobody trusts; nothing is written or kept.
+    """Find out whether what was planned can be signed, without signing it; nothing is written.
 
     Raises:
         FieldError: a licence cannot be signed.
         NotFoundError: the department has no credential key in use.
     """
-    key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at)
+    key = key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at).public_key
     host = connection.execute(select(REGION.c.host)).scalar_one()
     place = StatusReference(LIST_SIZE - 1, f"https://{host}/status/999999") if licence_type.type.status else None
-    signer = Ed25519Signer.generate()
     for plan in plans:
         for draft in _drafts(licence_type, department, plan, known.get(plan.licence)):
             days = (draft.term.begin, draft.term.end)
@@ -173,7 +173,7 @@ def try_plans(
                 department, licence_type.type.vct, at, draft.number, *days, None, None, place, None, draft.fields
             )
             try:
-                issue_credential(signer, claims)
+                draft_credential(key, claims)
             except FormatError as error:
                 raise FieldError(f"the credential can not be signed: {error.what}", where=error.where) from error
 
@@ -198,9 +198,10 @@ def _new_licences(
     plans = [plan for plan in plans if plan.licence in standings]
     if not plans:
         return {}
-    statement = insert(LICENCE).returning(LICENCE.c.id, sort_by_parameter_order=True)
+    ids = next_ids(connection, LICENCE, len(plans))
     rows = [
         {
+            "id": licence_id,
             "department_id": department,
             "type_id": licence_type.type.id,
             "identifier": identifier_and_number(licence_type, department, plan.licence)[0],
@@ -208,9 +209,9 @@ def _new_licences(
             "current_version": plan.versions[-1].version,
             "created_at": at,
         }
-        for plan in plans
+        for plan, licence_id in zip(plans, ids, strict=True)
     ]
-    ids = connection.execute(statement, rows).scalars()
+    connection.execute(insert(LICENCE), rows)
     return {plan.licence: licence_id for plan, licence_id in zip(plans, ids, strict=True)}
 
 

@@ -8,7 +8,7 @@ or a later edition of the file, is simply imported again. Memory does not grow w
         read what the registry holds of them → plan (pure) → write, and count in the history → keep refused rows
     → give the file of refused rows its name → note the end
 
-A dry run does the same but for the writing: it signs with a key of its own, and throws away what it signed.
+A dry run does the same but for the writing: credentials are made up to their signatures, and no further.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chopmark_issuer.import_plan import LicencePlan, Refusal, StagedRow, plan_li
 from chopmark_issuer.import_refused import RefusedFile
 from chopmark_issuer.import_staging import Staging
 from chopmark_issuer.import_writing import known_licences, try_plans, write_plans
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.mapping import ImportMapping, read_mapping
 
 CHUNK: Final = 1000
@@ -86,7 +86,7 @@ class Importer:
     def __init__(
         self,
         database: Database,
-        keys: KeyFolder,
+        keys: KeyProvider,
         folder: Path,
         *,
         clock: Callable[[], int],

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
+from chopmark_issuer.row_ids import next_ids
 
 BATCH_SIZE: Final = 4096
 """Entries of one batch: half a megabyte of hashes, answered in a fraction of a second."""
@@ -51,11 +52,14 @@ class RefusedEntries:
 
 
 def enqueue(connection: Connection, entries: Sequence[bytes]) -> list[int]:
-    """Put entries into the outbox, in the caller's transaction; answers their outbox ids, in order."""
+    """Put entries into the outbox, in the caller's writing transaction; answers their outbox ids, in order."""
     if not entries:
         return []
-    statement = insert(OUTBOX).returning(OUTBOX.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(statement, [{"entry": entry} for entry in entries]).scalars())
+    ids = next_ids(connection, OUTBOX, len(entries))
+    connection.execute(
+        insert(OUTBOX), [{"id": row_id, "entry": entry} for row_id, entry in zip(ids, entries, strict=True)]
+    )
+    return list(ids)
 
 
 def log_indexes(connection: Connection, outbox_ids: Sequence[int]) -> dict[int, int]:

@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from chopmark_issuer import outbox
 from chopmark_issuer.database import Database
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.models import CREDENTIAL, DEPARTMENT, OUTBOX
 from chopmark_issuer.peers import WatchedLog, peer_logs
 from chopmark_issuer.public_files import write_public_files
@@ -54,7 +54,7 @@ class Published:
 
 
 def publish(
-    database: Database, keys: KeyFolder, ledger: LedgerClient, settings: Settings, own: WatchedLog, *, at: int
+    database: Database, keys: KeyProvider, ledger: LedgerClient, settings: Settings, own: WatchedLog, *, at: int
 ) -> Published:
     """Bring the log, and everything that verifiers fetch, to what the registry holds.
 

@@ -39,7 +39,8 @@ from chopmark_issuer.catalogue import CatalogueType, add_type, read_type
 from chopmark_issuer.database import Database, open_database
 from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
-from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse, KeyFolder
+from chopmark_issuer.key_provider import KeyProvider, open_keys
+from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse
 from chopmark_issuer.models import REGION, WITNESS
 from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
@@ -104,7 +105,7 @@ class Region:
         self.settings = settings
         self.database = database
         self.clock = clock
-        self.keys = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+        self.keys: KeyProvider = open_keys(settings)
         self.registry = Registry(database, self.keys, random=random)
         self._random = random
         self._witnesses = witnesses
@@ -154,7 +155,7 @@ class Region:
         _make_folder(settings.data)
         database = open_database(settings.database)
         try:
-            folder = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+            provider = open_keys(settings)
             with database.writing() as connection:
                 if connection.execute(select(REGION.c.id)).first() is not None:
                     raise ConflictError(
@@ -162,9 +163,9 @@ class Region:
                     )
                 log = served
                 if log is None:
-                    log = plan_own(connection, folder, plan.region, plan.witnesses, plan.quorum, host=host, at=at)
+                    log = plan_own(connection, provider, plan.region, plan.witnesses, plan.quorum, host=host, at=at)
                 else:
-                    client_key = new_client_key(connection, folder, plan.region, at=at)
+                    client_key = new_client_key(connection, provider, plan.region, at=at)
                     open_served(log, client_key, settings, region=plan.region, random=random).close()
                 connection.execute(
                     insert(REGION).values(
@@ -184,7 +185,7 @@ class Region:
                 )
                 begin_epoch(
                     connection,
-                    folder,
+                    provider,
                     region=plan.region,
                     host=host,
                     count=plan.root_keys,
@@ -192,7 +193,7 @@ class Region:
                     at=at,
                 )
                 if served is None:
-                    create_own(log, folder, settings.log, clock=clock, random=random)
+                    create_own(log, provider, settings.log, clock=clock, random=random)
                     for witness in plan.witnesses:
                         for vkey in log.vkeys:
                             add_log_to_witness(witness, vkey)
@@ -464,7 +465,7 @@ class Region:
         at: int,
         algorithm: Algorithm = Algorithm.ED25519,
     ) -> InventoryKey:
-        public_key = self.keys.generate(algorithm).public_key
+        public_key = self.keys.generate(algorithm, use=use).public_key
         return keys.enrol_key(
             connection, public_key, owner=department, use=use, not_before=at, not_after=at + KEY_LIFETIME
         )
