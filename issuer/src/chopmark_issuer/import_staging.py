@@ -62,7 +62,7 @@ class Staging:
         self._path.unlink(missing_ok=True)
 
     def fill(self) -> Iterator[int]:
-        """Stage every row of the file; answers, from time to time, how many there are.
+        """Stage every row of the file; answers, from time to time and at the end, how many there are.
 
         Raises:
             ImportFileError: the file was changed since it was looked through.
@@ -75,7 +75,9 @@ class Staging:
                 self._insert(batch)
                 batch.clear()
                 yield count
-        self._insert(batch)
+        if batch:
+            self._insert(batch)
+            yield count
 
     def licences(self) -> Iterator[tuple[str, list[StagedRow]]]:
         """Each licence with its rows; rows that name none come one by one, under an empty name.

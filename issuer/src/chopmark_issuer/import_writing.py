@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chopmark.credential import Claims, StatusReference, draft_credential
 from chopmark.errors import FormatError
 from chopmark.status import StatusValue
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from chopmark_issuer.catalogue import CatalogueType
 from chopmark_issuer.errors import FieldError
@@ -25,7 +25,7 @@ from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.keys import InventoryUse, key_in_use
 from chopmark_issuer.lifecycle import RecordedAct, Standing, wire_status
 from chopmark_issuer.mapping import SourceRow
-from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION, REGION
+from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION, REGION, STATUS_LIST
 from chopmark_issuer.numbering import identifier_and_number, next_number
 from chopmark_issuer.records import History, histories
 from chopmark_issuer.row_ids import next_ids
@@ -164,8 +164,7 @@ def try_plans(
         NotFoundError: the department has no credential key in use.
     """
     key = key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at).public_key
-    host = connection.execute(select(REGION.c.host)).scalar_one()
-    place = StatusReference(LIST_SIZE - 1, f"https://{host}/status/999999") if licence_type.type.status else None
+    place = _place(connection) if licence_type.type.status else None
     for plan in plans:
         for draft in _drafts(licence_type, department, plan, known.get(plan.licence)):
             days = (draft.term.begin, draft.term.end)
@@ -176,6 +175,13 @@ def try_plans(
                 draft_credential(key, claims)
             except FormatError as error:
                 raise FieldError(f"the credential can not be signed: {error.what}", where=error.where) from error
+
+
+def _place(connection: Connection) -> StatusReference:
+    """A place in a status list that is as long to write as the one that would be drawn."""
+    host = connection.execute(select(REGION.c.host)).scalar_one()
+    newest = connection.execute(select(func.max(STATUS_LIST.c.number))).scalar() or 1
+    return StatusReference(LIST_SIZE - 1, f"https://{host}/status/{newest}")
 
 
 def _new_standing(plan: LicencePlan, at: int) -> Standing:

@@ -42,7 +42,7 @@ _SHOWN: Final = 100
 
 Licence = tuple[str, list[StagedRow]]
 Progress = Callable[[str, int, int], None]
-"""Told what is done (`reading` or `issuing`), how many rows of it are done, and how many there are."""
+"""Told what is done (`reading` or `issuing`), how many rows of it are done, from 0, and how many there are."""
 
 
 @dataclass(slots=True)
@@ -147,9 +147,10 @@ class Importer:
                 Staging(folder.staging, file, mapping) as staging,
                 RefusedFile(folder.refused, file, staging.record) as refused,
             ):
+                progress("reading", 0, file.rows)
                 for staged in staging.fill():
                     progress("reading", staged, file.rows)
-                progress("reading", file.rows, file.rows)
+                progress("issuing", 0, file.rows)
                 for chunk, licences in _chunks(staging.licences()):
                     plans = self._take(actor, mapping, chunk, report.run)
                     report.add(plans, licences)
@@ -173,7 +174,7 @@ class Importer:
                 parts = (chunk[:half], chunk[half:])
                 return [plan for part in parts for plan in self._take(actor, mapping, part, run)]
             name, rows = chunk[0]
-            reason = f"it can not be signed: {error.what}"
+            reason = f"it can not be signed: {error.what.removeprefix('the credential can not be signed: ')}"
             plan = LicencePlan(name, refused=tuple(Refusal(each.number, mapping.licence, reason) for each in rows))
             if run is not None:
                 with self._database.writing() as connection:
