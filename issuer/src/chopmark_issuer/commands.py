@@ -239,6 +239,13 @@ def import_file(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check every row and issue nothing: same report, same file of refusals.")
     ] = False,
+    hold_back: Annotated[
+        bool,
+        typer.Option(
+            "--hold-back",
+            help="Issue nothing new of a licence while one of its rows is refused, so that the row can be corrected.",
+        ),
+    ] = False,
     data: Data = _DATA,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -246,9 +253,12 @@ def import_file(
 
     So an import that was interrupted, however it was, goes on when the same command is run again.
 
-    Rows that were refused are written to a file of their own, with the reasons: correct them there and import that.
+    Rows that were refused are written to a file of their own, with the reasons: correct them there and import that. A
+    row of an earlier term is taken then only if no later one was: --hold-back keeps its place.
     """
-    _office(data, passphrase_file).import_file(file, licence_type, mapping, department, dry=dry_run)
+    _office(data, passphrase_file).import_file(
+        file, licence_type, mapping, department, dry=dry_run, hold_back=hold_back
+    )
 
 
 @issuer.command()

@@ -80,6 +80,16 @@ class ImportReport:
             self.refusals.extend(plan.refused[: _SHOWN - len(self.refusals)])
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is imported for whom; `run` is None in a dry run."""
+
+    actor: Actor
+    mapping: ImportMapping
+    run: int | None
+    hold_back: bool
+
+
 class Importer:
     """Imports files into one registry, for one actor."""
 
@@ -108,6 +118,7 @@ class Importer:
         mapping_name: str = "mapping",
         progress: Progress = lambda *_: None,
         dry: bool = False,
+        hold_back: bool = False,
     ) -> ImportReport:
         """Import a file; the same file again changes nothing.
 
@@ -119,6 +130,7 @@ class Importer:
             mapping_name: what errors call it.
             progress: is told how far it is.
             dry: whether to write nothing into the registry, only the file of refused rows. No private key is used.
+            hold_back: whether nothing new of a licence is taken while one of its rows is refused.
 
         Raises:
             ImportFileError: the file is not what the mapping says; nothing was imported.
@@ -151,8 +163,9 @@ class Importer:
                 for staged in staging.fill():
                     progress("reading", staged, file.rows)
                 progress("issuing", 0, file.rows)
+                task = _Task(actor, mapping, report.run, hold_back)
                 for chunk, licences in _chunks(staging.licences()):
-                    plans = self._take(actor, mapping, chunk, report.run)
+                    plans = self._take(task, chunk)
                     report.add(plans, licences)
                     refused.add([refusal for plan in plans for refusal in plan.refused])
                     progress("issuing", report.done, file.rows)
@@ -162,65 +175,57 @@ class Importer:
                     finish_run(connection, report.run, at=self._clock())
         return report
 
-    def _take(
-        self, actor: Actor, mapping: ImportMapping, chunk: Sequence[Licence], run: int | None
-    ) -> list[LicencePlan]:
+    def _take(self, task: _Task, chunk: Sequence[Licence]) -> list[LicencePlan]:
         """Take a chunk in one transaction; where a licence in it cannot be signed, in halves down to that one."""
         try:
-            return self._take_at_once(actor, mapping, chunk, run)
+            return self._take_at_once(task, chunk)
         except FieldError as error:
             if len(chunk) > 1:
                 half = len(chunk) // 2
-                parts = (chunk[:half], chunk[half:])
-                return [plan for part in parts for plan in self._take(actor, mapping, part, run)]
+                return [plan for part in (chunk[:half], chunk[half:]) for plan in self._take(task, part)]
             name, rows = chunk[0]
             reason = f"it can not be signed: {error.what.removeprefix('the credential can not be signed: ')}"
-            plan = LicencePlan(name, refused=tuple(Refusal(each.number, mapping.licence, reason) for each in rows))
-            if run is not None:
+            refused = tuple(Refusal(each.number, task.mapping.licence, reason) for each in rows)
+            plan = LicencePlan(name, refused=refused)
+            if task.run is not None:
                 with self._database.writing() as connection:
-                    advance_run(connection, run, Counts.of([plan]))
+                    advance_run(connection, task.run, Counts.of([plan]))
             return [plan]
 
-    def _take_at_once(
-        self, actor: Actor, mapping: ImportMapping, chunk: Sequence[Licence], run: int | None
-    ) -> list[LicencePlan]:
+    def _take_at_once(self, task: _Task, chunk: Sequence[Licence]) -> list[LicencePlan]:
         at = self._clock()
-        with self._database.reading() if run is None else self._database.writing() as connection:
-            check_authority(connection, actor, mapping.licence_type.type.id, at=at)
-            known = known_licences(connection, mapping.licence_type, actor.department, chunk)
+        department, licence_type = task.actor.department, task.mapping.licence_type
+        with self._database.reading() if task.run is None else self._database.writing() as connection:
+            check_authority(connection, task.actor, licence_type.type.id, at=at)
+            known = known_licences(connection, licence_type, department, chunk)
             plans = [
                 plan_licence(
                     name,
                     rows,
-                    mapping=mapping,
-                    department=actor.department,
+                    mapping=task.mapping,
+                    department=department,
                     known=known.licences.get(name),
                     known_rows=known.rows.get(name, {}),
                     at=at,
+                    hold_back=task.hold_back,
                 )
                 for name, rows in chunk
             ]
-            if run is None:
-                try_plans(
-                    connection,
-                    actor.department,
-                    licence_type=mapping.licence_type,
-                    plans=plans,
-                    known=known.licences,
-                    at=at,
-                )
-            else:
-                write_plans(
-                    connection,
-                    self._keys,
-                    actor.department,
-                    licence_type=mapping.licence_type,
-                    plans=plans,
-                    known=known.licences,
-                    at=at,
-                    random=self._random,
-                )
-                advance_run(connection, run, Counts.of(plans))
+            there = known.licences
+            if task.run is None:
+                try_plans(connection, department, licence_type=licence_type, plans=plans, known=there, at=at)
+                return plans
+            write_plans(
+                connection,
+                self._keys,
+                department,
+                licence_type=licence_type,
+                plans=plans,
+                known=there,
+                at=at,
+                random=self._random,
+            )
+            advance_run(connection, task.run, Counts.of(plans))
             return plans
 
 

@@ -175,7 +175,9 @@ class Office:
             )
             self._say(f"{plain(number)}: {state.value}; inspectors learn it with the next publication")
 
-    def import_file(self, file: Path, type_id: str, mapping: Path, department: str | None, *, dry: bool) -> None:
+    def import_file(
+        self, file: Path, type_id: str, mapping: Path, department: str | None, *, dry: bool, hold_back: bool
+    ) -> None:
         """Import a file, or find out what importing it would do, which needs no key."""
         shown = Console(stderr=True, highlight=False, soft_wrap=True)
         settings = Settings(self._data, b"") if dry else self._settings
@@ -195,6 +197,7 @@ class Office:
                     mapping_name=str(mapping),
                     progress=progress,
                     dry=dry,
+                    hold_back=hold_back,
                 )
         self._tell_import(report, dry=dry)
 
