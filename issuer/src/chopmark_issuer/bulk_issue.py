@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chopmark.cbor import Value
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.catalogue import CatalogueType, type_in_use
 from chopmark_issuer.departments import Actor, check_authority
 from chopmark_issuer.errors import ConflictError, RefusedError
@@ -41,6 +42,9 @@ from chopmark_issuer.terms import day_of
 
 _LOOKED_UP_AT_ONCE = 1000
 """Identifiers in one query: a database bounds the parameters of a statement."""
+
+
+_LICENCE_COLUMNS = ("id", "department_id", "type_id", "identifier", "state", "current_version", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def issue_all(
         licences.append(_licence_row(actor.department, draft, each, at))
         positions[draft.licence_id] = each.checked.position
     if licences:
-        connection.execute(insert(LICENCE), licences)
+        insert_rows(connection, LICENCE, _LICENCE_COLUMNS, licences)
         for written in write_prepared(connection, keys, actor.department, prepared, at=at):
             draft = written.draft
             outcomes[positions[draft.licence_id]] = IssuedVersion(
@@ -261,16 +265,16 @@ def _draft(licence_id: int, numbered: _Numbered) -> VersionDraft:
     )
 
 
-def _licence_row(department: str, draft: VersionDraft, numbered: _Numbered, at: int) -> dict[str, object]:
-    return {
-        "id": draft.licence_id,
-        "department_id": department,
-        "type_id": draft.type.type.id,
-        "identifier": numbered.identifier,
-        "state": state_of_new(draft.term, at=at).value,
-        "current_version": draft.version,
-        "created_at": at,
-    }
+def _licence_row(department: str, draft: VersionDraft, numbered: _Numbered, at: int) -> tuple[object, ...]:
+    return (
+        draft.licence_id,
+        department,
+        draft.type.type.id,
+        numbered.identifier,
+        state_of_new(draft.term, at=at).value,
+        draft.version,
+        at,
+    )
 
 
 def _act(draft: VersionDraft, at: int) -> ActDraft:

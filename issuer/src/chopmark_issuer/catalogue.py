@@ -266,7 +266,7 @@ def _text(value: object, longest: int, where: str) -> str:
         raise FieldError("not a text, or an empty one", where=where)
     if len(value) > longest:
         raise FieldError(f"{len(value)} characters, above the limit of {longest}", where=where)
-    if not value.replace("\n", "").isprintable():
+    if not value.isprintable() and not value.replace("\n", "").isprintable():
         raise FieldError("a character that cannot be printed", where=where)
     return value
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from chopmark.credential import Claims, StatusReference, draft_credential
 from chopmark.errors import FormatError
 from chopmark.status import StatusValue
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.catalogue import CatalogueType
 from chopmark_issuer.errors import FieldError
 from chopmark_issuer.import_plan import (
@@ -32,6 +34,10 @@ from chopmark_issuer.row_ids import next_ids
 from chopmark_issuer.standing import refresh_standing, standing_of
 from chopmark_issuer.status_lists import LIST_SIZE
 from chopmark_issuer.terms import day_of
+
+_LICENCE_COLUMNS: Final = ("id", "department_id", "type_id", "identifier", "state", "current_version", "created_at")
+_SOURCE_COLUMNS: Final = ("type_id", "row_key", "licence_id", "version", "sort_key", "contents", "status")
+_Source = tuple[str, str, int, int, str, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def write_plans(
     ids |= _new_licences(connection, department, licence_type, plans, standings=standings, at=at)
     drafts: list[VersionDraft] = []
     acts: list[ActDraft] = []
-    sources: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    sources: tuple[list[_Source], list[_Source]] = ([], [])
     restated: list[dict[str, object]] = []
     touched: dict[int, int] = {}
     for plan in plans:
@@ -204,21 +210,22 @@ def _new_licences(
     plans = [plan for plan in plans if plan.licence in standings]
     if not plans:
         return {}
-    ids = next_ids(connection, LICENCE, len(plans))
+    ids = dict(zip((plan.licence for plan in plans), next_ids(connection, LICENCE, len(plans)), strict=True))
+    type_id = licence_type.type.id
     rows = [
-        {
-            "id": licence_id,
-            "department_id": department,
-            "type_id": licence_type.type.id,
-            "identifier": identifier_and_number(licence_type, department, plan.licence)[0],
-            "state": standings[plan.licence].state.value,
-            "current_version": plan.versions[-1].version,
-            "created_at": at,
-        }
-        for plan, licence_id in zip(plans, ids, strict=True)
+        (
+            ids[plan.licence],
+            department,
+            type_id,
+            identifier_and_number(licence_type, department, plan.licence)[0],
+            standings[plan.licence].state.value,
+            plan.versions[-1].version,
+            at,
+        )
+        for plan in plans
     ]
-    connection.execute(insert(LICENCE), rows)
-    return {plan.licence: licence_id for plan, licence_id in zip(plans, ids, strict=True)}
+    insert_rows(connection, LICENCE, _LICENCE_COLUMNS, rows)
+    return ids
 
 
 def _drafts(
@@ -266,24 +273,13 @@ def _draft(
     )
 
 
-def _source(licence_type: CatalogueType, licence_id: int, row: SourceRow, version: int) -> dict[str, object]:
-    return {
-        "type_id": licence_type.type.id,
-        "row_key": row.key,
-        "licence_id": licence_id,
-        "version": version,
-        "sort_key": row.order,
-        "contents": row.contents,
-        "status": row.status,
-    }
+def _source(licence_type: CatalogueType, licence_id: int, row: SourceRow, version: int) -> _Source:
+    return (licence_type.type.id, row.key, licence_id, version, row.order, row.contents, row.status)
 
 
-def _write_sources(
-    connection: Connection, new: Sequence[dict[str, object]], changed: Sequence[dict[str, object]]
-) -> None:
+def _write_sources(connection: Connection, new: Sequence[_Source], changed: Sequence[_Source]) -> None:
     """Remember rows; one that was changed takes the place of what it was."""
-    if new:
-        connection.execute(insert(IMPORTED_ROW), new)
+    insert_rows(connection, IMPORTED_ROW, _SOURCE_COLUMNS, new)
     if changed:
         connection.execute(
             update(IMPORTED_ROW)
@@ -295,8 +291,7 @@ def _write_sources(
                 status=bindparam("became"),
             ),
             [
-                {"of_type": source["type_id"], "row": source["row_key"], "now": source["version"]}
-                | {"place": source["sort_key"], "said": source["contents"], "became": source["status"]}
-                for source in changed
+                {"of_type": type_id, "row": key, "now": version, "place": order, "said": contents, "became": status}
+                for type_id, key, _, version, order, contents, status in changed
             ],
         )

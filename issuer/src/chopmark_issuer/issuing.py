@@ -22,9 +22,10 @@ from chopmark.errors import FormatError
 from chopmark.keys import PublicKey
 from chopmark.licence_type import FreshnessClass, HolderBinding
 from chopmark.status import StatusValue
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from chopmark_issuer import outbox
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.catalogue import CatalogueType
 from chopmark_issuer.errors import FieldError
 from chopmark_issuer.holders import Holder
@@ -34,6 +35,36 @@ from chopmark_issuer.lifecycle import Act, Term
 from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE_VERSION
 from chopmark_issuer.row_ids import next_ids
 from chopmark_issuer.status_lists import StatusIndex, reserve
+
+_CREDENTIAL_ID_SIZE = 16
+_VERSION_COLUMNS = (
+    "id",
+    "licence_id",
+    "version",
+    "number",
+    "schema_version",
+    "fields",
+    "issued_on",
+    "first_day",
+    "last_day",
+    "begins",
+    "ends",
+    "supersedes",
+    "created_at",
+)
+_CREDENTIAL_COLUMNS = (
+    "version_id",
+    "digest",
+    "body",
+    "kid",
+    "holder_thumbprint",
+    "status_list",
+    "status_index",
+    "status",
+    "issued_at",
+    "outbox_id",
+)
+_ACT_COLUMNS = ("licence_id", "version", "kind", "learned_at", "effective_from", "applied", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +221,18 @@ def write_prepared(
     """Write what `prepare_versions` made, in the same transaction; the licences must be there."""
     if not prepared:
         return []
-    connection.execute(insert(LICENCE_VERSION), [_version_row(each.version_id, each.draft, at) for each in prepared])
+    insert_rows(
+        connection,
+        LICENCE_VERSION,
+        _VERSION_COLUMNS,
+        [_version_row(each.version_id, each.draft, at) for each in prepared],
+    )
     holders = [
-        {
-            "version_id": each.version_id,
-            "position": position,
-            "name": holder.name,
-            "code": holder.code,
-            "code_kind": holder.code_kind,
-        }
+        (each.version_id, position, holder.name, holder.code, holder.code_kind)
         for each in prepared
         for position, holder in enumerate(each.draft.holders)
     ]
-    if holders:
-        connection.execute(insert(HOLDER), holders)
+    insert_rows(connection, HOLDER, ("version_id", "position", "name", "code", "code_kind"), holders)
     unsigned = [credential for each in prepared for credential in each.credentials]
     signed = iter(_write_credentials(connection, keys, department, unsigned, at=at))
     return [
@@ -260,6 +289,7 @@ def _unsigned(
     at: int,
     random: Callable[[int], bytes],
 ) -> PreparedCredential | FieldError:
+    bound = draft.holder_key is not None
     claims = Claims(
         department,
         draft.type.type.vct,
@@ -267,13 +297,12 @@ def _unsigned(
         draft.number,
         draft.term.begin,
         draft.term.end,
-        None,
+        None if bound else random(_CREDENTIAL_ID_SIZE),
         draft.holder_key,
         None if place is None else StatusReference(place.index, place.uri),
         draft.usage,
         draft.fields,
     )
-    bound = draft.holder_key is not None
     try:
         unsigned = draft_credential(
             public_key,
@@ -299,60 +328,49 @@ def _write_credentials(
         connection, [CredentialEntry(department, credential.digest).encode() for credential in credentials]
     )
     rows = [
-        {
-            "version_id": each.draft.version_id,
-            "digest": credential.digest,
-            "body": credential.encode(),
-            "kid": kid,
-            "holder_thumbprint": None if each.draft.holder_key is None else each.draft.holder_key.thumbprint,
-            "status_list": None if each.place is None else each.place.list_number,
-            "status_index": None if each.place is None else each.place.index,
-            "status": int(each.draft.status),
-            "issued_at": at,
-            "outbox_id": outbox_id,
-        }
+        (
+            each.draft.version_id,
+            credential.digest,
+            credential.encode(),
+            kid,
+            None if each.draft.holder_key is None else each.draft.holder_key.thumbprint,
+            None if each.place is None else each.place.list_number,
+            None if each.place is None else each.place.index,
+            int(each.draft.status),
+            at,
+            outbox_id,
+        )
         for each, credential, outbox_id in zip(prepared, credentials, outbox_ids, strict=True)
     ]
-    connection.execute(insert(CREDENTIAL), rows)
+    insert_rows(connection, CREDENTIAL, _CREDENTIAL_COLUMNS, rows)
     return credentials
 
 
-def _version_row(version_id: int, draft: VersionDraft, at: int) -> dict[str, object]:
-    return {
-        "id": version_id,
-        "licence_id": draft.licence_id,
-        "version": draft.version,
-        "number": draft.number,
-        "schema_version": draft.type.type.schema,
-        "fields": cbor.encode(draft.fields),
-        "issued_on": draft.issued_on,
-        "first_day": draft.first_day,
-        "last_day": draft.last_day,
-        "begins": draft.term.begin,
-        "ends": draft.term.end,
-        "supersedes": draft.supersedes,
-        "created_at": at,
-    }
+def _version_row(version_id: int, draft: VersionDraft, at: int) -> tuple[object, ...]:
+    return (
+        version_id,
+        draft.licence_id,
+        draft.version,
+        draft.number,
+        draft.type.type.schema,
+        cbor.encode(draft.fields),
+        draft.issued_on,
+        draft.first_day,
+        draft.last_day,
+        draft.term.begin,
+        draft.term.end,
+        draft.supersedes,
+        at,
+    )
 
 
 def write_acts(connection: Connection, acts: Sequence[ActDraft]) -> None:
     """Write acts, in their order."""
-    if acts:
-        connection.execute(
-            insert(ACT),
-            [
-                {
-                    "licence_id": act.licence_id,
-                    "version": act.version,
-                    "kind": act.act.value,
-                    "learned_at": act.learned_at,
-                    "effective_from": act.effective_from,
-                    "applied": act.applied,
-                    "reason": act.reason,
-                }
-                for act in acts
-            ],
-        )
+    rows = [
+        (act.licence_id, act.version, act.act.value, act.learned_at, act.effective_from, act.applied, act.reason)
+        for act in acts
+    ]
+    insert_rows(connection, ACT, _ACT_COLUMNS, rows)
 
 
 def _reserve(

@@ -18,6 +18,7 @@ from typing import Final
 from chopmark_ledger.errors import BatchRefusedError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
@@ -56,9 +57,7 @@ def enqueue(connection: Connection, entries: Sequence[bytes]) -> list[int]:
     if not entries:
         return []
     ids = next_ids(connection, OUTBOX, len(entries))
-    connection.execute(
-        insert(OUTBOX), [{"id": row_id, "entry": entry} for row_id, entry in zip(ids, entries, strict=True)]
-    )
+    insert_rows(connection, OUTBOX, ("id", "entry"), list(zip(ids, entries, strict=True)))
     return list(ids)
 
 

@@ -41,6 +41,8 @@ LANDMARK_PROOF: Final = -65538
 TLOG_PROOF: Final = -65539
 
 _CONTEXT: Final = b"\x84\x6aSignature1"
+_SIGN1_HEAD: Final = b"\xd2\x84"
+_NO_HEADERS: Final = b"\xa0"
 _SMALL_HEADER: Final = 64
 """Bytes of a protected header that is worth remembering; a credential's has 19."""
 
@@ -105,7 +107,19 @@ class Sign1:
 
     def encode(self) -> bytes:
         """The message as CBOR."""
-        return cbor.encode(self.value())
+        # what `value` is, written out: each credential of a bulk issue is encoded once
+        head = cbor.bytes_head
+        parts = (
+            _SIGN1_HEAD,
+            head(len(self.protected)),
+            self.protected,
+            cbor.encode(self.unprotected) if self.unprotected else _NO_HEADERS,
+            head(len(self.payload)),
+            self.payload,
+            head(len(self.signature)),
+            self.signature,
+        )
+        return b"".join(parts)
 
     def to_be_signed(self) -> bytes:
         """The Sig_structure: the bytes that the signature covers."""
