@@ -11,6 +11,7 @@ another process writes to the same registry, a little and often, as the API does
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import select
@@ -132,6 +133,7 @@ def _measure_here(folder: Path, copies: int) -> dict[str, Any]:
         database = region.settings.database
         words = [sys.executable, "-m", "bench.importing", "write", str(database)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            gc.freeze()  # as the command does
             started = time.perf_counter()
             report = import_file(region, repeated, note)
             seconds = time.perf_counter() - started

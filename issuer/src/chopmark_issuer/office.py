@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -188,6 +189,7 @@ class Office:
                 if shown.is_terminal
                 else PlainProgress(lambda line: shown.print(line, markup=False), time.monotonic)
             )
+            gc.freeze()  # a sixth of the time would go into looking through all that was loaded, again and again
             with told as progress:
                 report = importer.run(
                     _actor(region, type_id, department),
