@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -50,7 +50,11 @@ class Staging:
             raise StorageError(f"the rows cannot be staged: {error.strerror}", where=str(path)) from error
         with self._translated():
             self._connection = sqlite3.connect(path, isolation_level=None)
-            self._connection.executescript(_TABLE % _CACHE)
+            try:
+                self._connection.executescript(_TABLE % _CACHE)
+            except BaseException:
+                self._connection.close()
+                raise
 
     def __enter__(self) -> Staging:
         return self
@@ -59,7 +63,8 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # whoever takes the folder next removes it
+            self._path.unlink()
 
     def fill(self) -> Iterator[int]:
         """Stage every row of the file; answers, from time to time and at the end, how many there are.

@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -210,24 +210,15 @@ class Office:
                 runs = import_runs(connection, limit=limit)
             folder = region.settings.imports
             under_way = run_under_way(folder)
-        columns = ("run", "file", "type", "begun", "rows", "issued", "changed", "unchanged", "refused", "state")
-        table = Table(*columns, "refused rows", box=None)
         for run in runs:
             ended = run.finished_at is not None
             state = "finished" if ended else "under way" if run.id == under_way else "interrupted"
+            done = ", ".join(f"{count} {name}" for name, count in asdict(run.counts).items())
+            began = f"{run.id}  {time_encode(run.started_at)}  {plain(run.file_name)}  {run.type_id}"
+            self._say(f"{began}  {state}, {run.rows} rows: {done}")
             path = refused_path(folder, run.file_name, run.id)
-            counts = (run.rows, run.counts.issued, run.counts.changed, run.counts.unchanged, run.counts.refused)
-            table.add_row(
-                str(run.id),
-                plain(run.file_name),
-                run.type_id,
-                time_encode(run.started_at),
-                *map(str, counts),
-                state,
-                path.name if path.is_file() else "",
-            )
-        self._console.print(table)
-        self._say(f"files of refused rows are in {folder}")
+            if path.is_file():
+                self._say(f"    refused rows: {path}")
 
     def publish(self, witness_passphrase_file: Path | None, patience: float) -> int:
         """Publish; answers how many things could not be published."""
