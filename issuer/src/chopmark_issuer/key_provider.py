@@ -8,7 +8,8 @@ What signs takes a `KeyProvider` and does not know which of them it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from chopmark.keys import Algorithm, Signer
@@ -39,6 +40,14 @@ class KeyProvider(Protocol):
         """
         ...
 
+    def signing(self, kid: str, messages: Sequence[bytes]) -> AbstractContextManager[Callable[[], list[bytes]]]:
+        """Let messages be signed while a `with` block does something else; what it is given answers the signatures.
+
+        Raises:
+            StorageError, KeyMaterialError, SigningProcessError: as `signer`, at the latest when it is asked.
+        """
+        ...
+
     def generate(
         self, algorithm: Algorithm = Algorithm.ED25519, *, use: InventoryUse = InventoryUse.CREDENTIAL
     ) -> Signer:
@@ -48,6 +57,10 @@ class KeyProvider(Protocol):
             RefusedError: an algorithm that does not sign for that use.
             StorageError, SigningProcessError: it cannot be kept.
         """
+        ...
+
+    def close(self) -> None:
+        """Give up what is open; what is asked afterwards opens it again."""
         ...
 
 

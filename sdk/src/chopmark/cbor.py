@@ -391,7 +391,13 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
         put(_MAP_HEADS[size] if size < 24 else _head(5, size))
         for key, encoded in _key_order(*value) if size < 24 else _ordered(value):
             put(encoded)
-            _write(value[key], put, levels - 1)
+            element = value[key]
+            if type(element) is str:  # most of what a licence says; the call would take as long as the rest
+                raw = element.encode()
+                put(_TEXT_HEADS[len(raw)] if len(raw) < 256 else _head(3, len(raw)))
+                put(raw)
+            else:
+                _write(element, put, levels - 1)
     elif kind is list or kind is tuple:
         size = len(value)
         _check_room(size, levels)
