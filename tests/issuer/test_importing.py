@@ -20,7 +20,7 @@ from chopmark_issuer.importing import Importer, ImportReport
 from chopmark_issuer.keys import KeyFolder
 from chopmark_issuer.lifecycle import Act, State
 from chopmark_issuer.models import ACT, CREDENTIAL, IMPORT_RUN, IMPORTED_ROW, LICENCE, LICENCE_VERSION, OUTBOX, Table
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
 
 MAPPING: dict[str, Any] = {
     "format": "chopmark/import-mapping/v1",
@@ -467,3 +467,27 @@ def test_one_licence_that_can_not_be_signed_costs_few_transactions(
     assert counts(run(*rows)) == (255, 0, 0, 1)
     assert tries == 1 + 2 * 8  # halved eight times
     assert runs(office)[0].counts == Counts(issued=255, refused=1)
+
+
+def test_no_query_of_an_import_goes_through_what_the_registry_holds(office: Any, run: Run) -> None:
+    run(FIRST)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert counts(run(FIRST, SECOND)) == (1, 0, 1, 0)
+        assert counts(run(OTHER)) == (1, 0, 0, 0)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    large = ("imported_row", "licence", "licence_version", "holder", "act", "credential", "outbox")
+    with office.database.reading() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for step in (row.detail for row in plan):
+                if step.split()[1] in large and "max(" not in statement:
+                    assert step.startswith("SEARCH"), statement
+                    assert not step.endswith("(type_id=?)"), statement
