@@ -37,8 +37,10 @@ from chopmark_issuer.requests import IssuedVersion, IssueRequest
 
 _FORGET_EVERY: Final = 60
 """Seconds between two times that old answers are forgotten."""
-_QUIET: Final = 4
+_QUIET: Final = 5
 """Looks that find nobody new, after which a busy queue waits no longer for who was there the last time."""
+_REMEMBERED: Final = 8
+"""Commits after which it is forgotten how many were there."""
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
 
@@ -55,7 +57,7 @@ class QueueLimits:
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
     gathering: float = 0.002
     """Seconds between two looks of a busy queue at whether those come along who were there the last time."""
-    gatherings: int = 15
+    gatherings: int = 50
     """How often it looks before a commit; it goes on as soon as all are there, or few come any more."""
 
 
@@ -139,7 +141,7 @@ class CommitQueue:
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._closing = False
-        self._expected = 1
+        self._there: deque[int] = deque([1], maxlen=_REMEMBERED)
         self._ended = threading.Event()
         self._forget_at = 0
         self._changed = threading.Condition()
@@ -191,7 +193,7 @@ class CommitQueue:
             group = self._next_group()
             if not group:
                 continue
-            self._expected = len(group) + len(self._queue)
+            self._there.append(len(group) + len(self._queue))
             try:
                 outcomes = self._commit([each.task for each in group])
             except BaseException as error:  # whatever it is: requests that wait for ever would be worse
@@ -209,17 +211,17 @@ class CommitQueue:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             is_left = bool(self._queue)
-        if is_left and self._expected > 1:
-            self._gather()
+        if is_left:
+            self._gather(max(self._there))
         return is_left
 
-    def _gather(self) -> None:
+    def _gather(self, expected: int) -> None:
         """Let requests that are on their way come along: those who were answered by the last commit ask again just
         now, and what a commit costs is nearly the same for one of them and for all."""
         quiet = 0
         for _ in range(self._limits.gatherings):
             before = len(self._queue)
-            if before >= self._expected or self._waiting >= self._limits.group or quiet == _QUIET or self._closing:
+            if before >= expected or self._waiting >= self._limits.group or quiet == _QUIET or self._closing:
                 return
             self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
             quiet = quiet + 1 if len(self._queue) == before else 0
