@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from chopmark.errors import ChopmarkError
@@ -52,7 +53,8 @@ class QueueLimits:
     """How much may wait, and how much one transaction takes; a task weighs as many licences as it concerns."""
 
     waiting: int = 4_000
-    """Licences that may wait: a second of work."""
+    """Licences that may wait: a second of work. A quarter is kept for requests of one licence, so that streams do not
+    keep them out."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
     gathering: float = 0.002
@@ -169,7 +171,8 @@ class CommitQueue:
                 raise BackpressureError(
                     "the service is closing", retry_after=_RETRY_AFTER_CLOSING, remedy="Send it again once it runs"
                 )
-            if self._queue and self._waiting + task.weight > self._limits.waiting:
+            room = self._limits.waiting if task.weight == 1 else self._limits.waiting * 3 // 4
+            if self._queue and self._waiting + task.weight > room:
                 raise BackpressureError(
                     f"{self._waiting:,} licences wait to be written",
                     retry_after=_RETRY_AFTER,
@@ -252,7 +255,7 @@ class CommitQueue:
             for task in tasks:
                 known = kept.get(task.key.place)
                 if known is not None:
-                    outcomes[task.key] = _outcome(lambda known=known, task=task: known.to(task.key))  # type: ignore[misc]
+                    outcomes[task.key] = _outcome(partial(known.to, task.key))
                 else:
                     fresh.setdefault(task.key.place, task)
             done = self._do(connection, list(fresh.values()), at)
@@ -262,7 +265,7 @@ class CommitQueue:
             if at >= self._forget_at:
                 self._forget_at = at + (0 if idempotency.forget_answers(connection, at=at) else _FORGET_EVERY)
         outcomes.update(done)
-        return [outcomes[task.key] if task.key in outcomes else _twice(fresh[task.key.place].key) for task in tasks]
+        return [outcomes[task.key] if task.key in outcomes else _twice() for task in tasks]
 
     def _do(self, connection: Connection, tasks: Sequence[Task], at: int) -> dict[RequestKey, _Outcome]:
         """Do tasks that were not answered before: new licences first, as an act may be on one of them."""
@@ -295,7 +298,7 @@ class CommitQueue:
         for task in tasks:
             mine = issued[first : first + len(task.requests)]
             first += len(task.requests)
-            outcomes[task.key] = _outcome(lambda task=task, mine=mine: task.encode(mine))  # type: ignore[misc]
+            outcomes[task.key] = _outcome(partial(task.encode, mine))
         return outcomes
 
     def _act(self, connection: Connection, registry: Registry, task: ActTask, at: int) -> _Outcome:
@@ -323,9 +326,8 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return error
 
 
-def _twice(first: RequestKey) -> _Outcome:
+def _twice() -> _Outcome:
     """What a request comes to whose key another one of the same transaction bears."""
-    del first
     return idempotency.KeyReusedError(
         "another request was sent under this key",
         where=idempotency.HEADER,
