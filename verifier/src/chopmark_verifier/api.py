@@ -40,22 +40,17 @@ _OF_TOKENS = (common.UNAUTHENTICATED, problems.NO_CLIENTS, common.BACK_PRESSURE)
 _OF_BODIES = (common.MALFORMED, common.TOO_SLOW, common.TOO_LARGE, common.UNSUPPORTED)
 
 
-def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, *, is_open: bool = False) -> dict[str, Any]:
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     properties = {**required, **(optional or {})}
-    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": is_open}
+    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def _answer(
-    description: str, schema: dict[str, Any], media_type: str = "application/json", example: Any = None
-) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": schema}
-    if example is not None:
-        content["example"] = example
-    return {"description": description, "content": {media_type: content}}
+def _answer(description: str, schema: dict[str, Any], media_type: str = "application/json") -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _route(

@@ -1,15 +1,15 @@
 """Every error of the verifier's service, beside those of the SDK and of `chopmark_service.errors`.
 
-    ChopmarkError (of the SDK)
-    └── VerifierError
-        ├── PictureError               nothing can be read from a picture
-        │   ├── UnreadablePictureError     it is no PNG or JPEG, or damaged
-        │   ├── NoCodeError                there is no QR code in it
-        │   ├── SeveralCodesError          there are several licence codes in it
-        │   └── ExhaustingPictureError     it took too much time or memory
-        ├── NoDeskError                this service asks no challenges and files no records, or cannot now
-        ├── SignInError                the passcode is wrong, or a form is of no session
-        └── ClientListError            the list of clients is missing or broken: nobody is let in
+ChopmarkError (of the SDK)
+└── VerifierError
+    ├── PictureError               nothing can be read from a picture
+    │   ├── UnreadablePictureError     it is no PNG or JPEG, or damaged
+    │   ├── NoCodeError                there is no QR code in it
+    │   ├── SeveralCodesError          there are several licence codes in it
+    │   └── ExhaustingPictureError     it took too much time or memory
+    ├── NoDeskError                this service asks no challenges and files no records, or cannot now
+    ├── SignInError                the passcode is wrong, or a form is of no session
+    └── ClientListError            the list of clients is missing or broken: nobody is let in
 """
 
 from __future__ import annotations

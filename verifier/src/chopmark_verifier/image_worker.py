@@ -1,4 +1,4 @@
-"""Reads QR codes from the pictures of strangers, in a process that may be killed: `python -m chopmark_verifier.image_worker`.
+"""Reads QR codes from the pictures of strangers, in a process that may be killed.
 
     to it      uint32be size ‖ picture                              one after the other, on standard input
     from it    uint32be size ‖ {"texts": ["EL1:…"]}                 once for each, on standard output

@@ -21,10 +21,12 @@ _ASK: Final = (
 )
 _REFRESH: Final = (
     "本机的信任数据不足以判断。请更新信任库后再查；急需时通过发证机关的其他途径核实。",
-    "The trust data here is not enough to tell. Bring it up to date and check again; if it cannot wait, verify with the "
-    "issuer another way.",
+    "The trust data here is not enough to tell. Bring it up to date and check again, or ask the issuer another way.",
 )
-_CLOCK: Final = ("请先校准本机和对方设备的时钟，再查一次。", "Set the clocks of this machine and of the holder's device.")
+_CLOCK: Final = (
+    "请先校准本机和对方设备的时钟，再查一次。",
+    "Set the clocks of this machine and of the holder's device.",
+)
 _FORGED: Final = (
     "按伪造处理：不予认可，留存记录，并报告发证机关。",
     "Treat it as forged: do not accept it, keep a record, and report it to the issuer.",

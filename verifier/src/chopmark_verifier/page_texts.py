@@ -15,7 +15,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "camera": ("用相机扫码", "Scan with the camera"),
     "camera_stop": ("停止扫码", "Stop scanning"),
     "camera_looking": ("正在寻找证照码……请对准并靠近", "Looking for a code… hold it close and steady"),
-    "camera_denied": ("无法使用相机：请在浏览器中允许，或选择图片", "No camera: allow it in the browser, or choose a picture"),
+    "camera_denied": (
+        "无法使用相机：请在浏览器中允许，或选择图片",
+        "No camera: allow it in the browser, or choose a picture",
+    ),
     "picture": ("选择图片", "Choose a picture"),
     "picture_hint": ("或把图片拖到这里、粘贴到这里（PNG、JPEG）", "or drop or paste one here (PNG, JPEG)"),
     "picture_reading": ("正在读取图片……", "Reading the picture…"),
@@ -104,7 +107,10 @@ _PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         "本服务现在不能提问，也不能留存记录。请联系管理者。",
         "This service can file no records and ask no challenges now. Ask its operator.",
     ),
-    "storage": ("记录没有保存，因此也没有结果。请再试一次，并告知管理者。", "The record could not be filed, so there is no result. Try again, and tell the operator."),
+    "storage": (
+        "记录没有保存，因此也没有结果。请再试一次，并告知管理者。",
+        "The record could not be filed, so there is no result. Try again, and tell the operator.",
+    ),
     "sign_in": ("口令不对，请再试一次。", "That is not the passcode."),
     "session": (
         "登录已失效，或请求不是来自本页面。请重新登录。",

@@ -8,8 +8,8 @@
     GET  / …                      the page; see `chopmark_verifier.page`
 
 Who asks may verify without saying who it is. Records and challenges are for clients, told in one place by
-`authenticated`. A registry is never asked. What a licence says goes into the answer, and into a record that asks for it;
-no log line holds any of it.
+`authenticated`. A registry is never asked. What a licence says goes into the answer, and into a record where that is
+asked for; no log line holds any of it.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class VerifierService:
         if not texts:
             self.counters.picture("no_code")
             raise NoCodeError(
-                "there is no QR code in it", where="picture", remedy="Take it again, sharper, closer and with more light"
+                "there is no QR code in it",
+                where="picture",
+                remedy="Take it again, sharper, closer and with more light",
             )
         self.counters.picture("texts")
         codes = distinct_codes(texts)
@@ -250,9 +252,7 @@ def make_application(
             passcode = settings.passcode_path
             sessions = Sessions(read_passcode(passcode), clock=clock) if passcode is not None else None
             pool = await stack.enter_async_context(ImagePool(settings.image_limits))
-            service = VerifierService(
-                settings, trust, pool, counters, options=options, sessions=sessions, clock=clock
-            )
+            service = VerifierService(settings, trust, pool, counters, options=options, sessions=sessions, clock=clock)
             application.state.service = service
             registry.register(VerifierCollector(trust, pool))
             logger = telemetry.get_logger("verifier")
@@ -352,9 +352,7 @@ def media_type(request: Request) -> str:
 
 def _add_verifying(application: FastAPI) -> None:
     @application.post("/verify", **api.VERIFY)
-    async def verify(
-        request: Request, client: Annotated[VerifierClient | None, Depends(known_client)]
-    ) -> Response:
+    async def verify(request: Request, client: Annotated[VerifierClient | None, Depends(known_client)]) -> Response:
         """Verify a licence code, by its text or a picture of it."""
         service = service_of(request)
         asked = await read_shown(request, service, client.name if client is not None else None)
@@ -362,9 +360,7 @@ def _add_verifying(application: FastAPI) -> None:
         return _answer(encode_answer(verdict, asked.options, inspection))
 
     @application.post("/challenges", **api.CHALLENGES)
-    async def ask_challenge(
-        request: Request, client: Annotated[VerifierClient, Depends(authenticated)]
-    ) -> Response:
+    async def ask_challenge(request: Request, client: Annotated[VerifierClient, Depends(authenticated)]) -> Response:
         """Ask the holder of a licence to show it now: a challenge for the holder's wallet."""
         service = service_of(request)
         asked = service.ask(parse_challenge_request(await service.small_bodies.read_json(request, client.name)))

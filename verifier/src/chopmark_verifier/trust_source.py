@@ -208,4 +208,3 @@ def log_refresh(source: TrustSource, told: dict[str, tuple[str, ...]]) -> None:
         elif before and not problems:
             logger.info("refreshed_again", region=region or None)
         told[region] = problems
-

@@ -131,7 +131,9 @@ def _bases(verdict: Verdict, language: Language) -> Iterator[Basis]:
         if bundle is None or bundle.region in seen:
             continue
         seen.add(bundle.region)
-        yield Basis(_bundle_name(bundle, language), time_encode(bundle.issued), _age(verdict.at - bundle.issued, language))
+        yield Basis(
+            _bundle_name(bundle, language), time_encode(bundle.issued), _age(verdict.at - bundle.issued, language)
+        )
     status = verdict.checks[9]
     if status.age is not None:
         what = "状态名单" if language == "zh" else "Status list"

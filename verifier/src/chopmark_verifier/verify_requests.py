@@ -160,9 +160,7 @@ def parse_challenge_request(body: bytes) -> ChallengeRequest:
         raise FormatError(f"a list of at most {MAX_FIELDS} names or ids", where="body, fields")
     if type(lifetime) is not int or not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
         raise FormatError(f"{MIN_LIFETIME} to {MAX_LIFETIME} seconds", where="body, lifetime")
-    return ChallengeRequest(
-        _text(document, "type"), check_purpose(_text(document, "purpose")), tuple(fields), lifetime
-    )
+    return ChallengeRequest(_text(document, "type"), check_purpose(_text(document, "purpose")), tuple(fields), lifetime)
 
 
 def parse_asked(challenge: str | None) -> Challenge | None:
