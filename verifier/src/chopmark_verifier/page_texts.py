@@ -12,7 +12,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "other_language": ("English", "中文"),
     "skip": ("跳到结果", "Skip to the result"),
     "check_heading": ("查验", "Check"),
-    "camera": ("用相机扫码", "Scan with the camera"),
+    "camera": ("用相机扫码", "Use the camera"),
     "camera_stop": ("停止扫码", "Stop scanning"),
     "camera_looking": ("正在寻找证照码……请对准并靠近", "Looking for a code… hold it close and steady"),
     "camera_denied": (
@@ -44,6 +44,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "basis": ("依据", "Rests on"),
     "old": ("{age}前", "{age} old"),
     "recorded": ("已留存签名记录", "Signed record filed"),
+    "record_label": ("记录", "Record"),
     "not_recorded": ("未留存记录", "Not recorded"),
     "next_scan": ("查验下一件", "Check another"),
     "record_heading": ("留存记录", "Keep a record"),

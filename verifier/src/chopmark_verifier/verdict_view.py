@@ -20,6 +20,11 @@ _WORDS: dict[Language, dict[str, str]] = {
     "zh": {"valid": "有效", "invalid": "无效", "indeterminate": "无法判定", "copy": "这是副本"},
     "en": {"valid": "Valid", "invalid": "Invalid", "indeterminate": "Cannot tell", "copy": "A copy"},
 }
+_A_COPY: dict[Language, str] = {
+    "zh": "无法判定：不能证明是持有人本人在出示",
+    "en": "Cannot tell: nothing shows that its holder is the one who shows it",
+}
+_SKIPPED = "skipped"
 _RESULTS: dict[Language, dict[Result, str]] = {
     "zh": {Result.PASS: "通过", Result.FAIL: "不通过", Result.UNKNOWN: "无法确认"},
     "en": {Result.PASS: "passed", Result.FAIL: "failed", Result.UNKNOWN: "not known"},
@@ -37,7 +42,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One of the ten checks; `mark` is pass, fail or unknown."""
+    """One of the ten checks; `mark` is pass, fail, unknown, or skipped where an earlier one stopped the reading."""
 
     number: int
     mark: str
@@ -84,7 +89,7 @@ def verdict_view(verdict: Verdict, language: Language) -> VerdictView:
         kind,
         verdict.outcome.value,
         _WORDS[language][kind],
-        "" if verdict.outcome is Outcome.VALID else plain(deciding.message(language)),
+        _sentence(verdict, language, is_copy=is_copy),
         next_step(verdict, language),
         tuple(plain(remark.message(language)) for remark in verdict.remarks),
         plain(_in(known.name, language)) if known is not None else "",
@@ -92,8 +97,8 @@ def verdict_view(verdict: Verdict, language: Language) -> VerdictView:
         tuple(
             CheckRow(
                 check.number,
-                check.result.value.lower(),
-                _RESULTS[language][check.result],
+                _SKIPPED if check.reason == "not_reached" else check.result.value.lower(),
+                "" if check.reason == "not_reached" else _RESULTS[language][check.result],
                 check.name(language),
                 plain(check.message(language)),
                 duration(check.age, language) if check.age is not None and check.age >= 0 else "",
@@ -104,6 +109,15 @@ def verdict_view(verdict: Verdict, language: Language) -> VerdictView:
         time_encode(verdict.at),
         tuple(_bases(verdict, language)),
     )
+
+
+def _sentence(verdict: Verdict, language: Language, *, is_copy: bool) -> str:
+    if verdict.outcome is Outcome.VALID:
+        return ""
+    if is_copy:
+        return _A_COPY[language]
+    message = plain(verdict.deciding.message(language))
+    return message[:1].upper() + message[1:]
 
 
 def _facts(verdict: Verdict, language: Language) -> Iterator[Fact]:

@@ -35,6 +35,8 @@
     say("");
     localise(result);
     result.focus({ preventScroll: true });
+    const { top } = result.getBoundingClientRect();
+    if (top >= 0 && top < innerHeight / 3) return;
     result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   };
 
