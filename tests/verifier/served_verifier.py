@@ -1,4 +1,6 @@
-"""The real service over a sample world, at the time of its samples: `python -m tests.verifier.served_verifier DIR PORT`.
+"""The real service over a sample world, at the time of its samples.
+
+    python -m tests.verifier.served_verifier DIR PORT
 
 `DIR/trust` is its trust store; `DIR/records` and the inspector's key make it a desk. It says where it listens in its
 log, as the command does.
