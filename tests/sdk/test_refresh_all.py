@@ -137,6 +137,21 @@ def test_where_what_is_held_is_no_beginning_of_what_is_published_the_whole_is_fe
     assert filled.versions() == before | {"landmarks cn-sh.example/log/2026": 5}
 
 
+def test_a_landmark_file_that_grows_between_itself_and_its_proof_is_fetched_again(filled: Scene) -> None:
+    publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=5)
+    proof_path = "landmarks/CN-SH/1.tlog-proof"
+
+    def meanwhile(connection: socket.socket, request: bytes) -> bool | None:
+        del filled.home.faults[proof_path]
+        publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=6)
+        return filled.home.behave(connection, request)
+
+    filled.home.faults[proof_path] = meanwhile
+    done = filled.round()
+    assert (done["CN-GD"].taken, done["CN-GD"].problems) == (["landmarks/CN-SH/1.landmarks"], [])
+    assert filled.versions()["landmarks cn-sh.example/log/2026"] == 6
+
+
 def test_a_shorter_landmark_file_is_a_rollback(filled: Scene) -> None:
     publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=1)
     before = filled.versions()
@@ -249,6 +264,26 @@ def test_new_root_epochs_are_taken_and_not_asked_for_again(filled: Scene) -> Non
     filled.home.answers.clear()
     filled.round()
     assert [path for path, _ in filled.home.answers if path.startswith("root/")] == ["root/3.note"]
+
+
+def test_a_damaged_root_epoch_of_a_peer_is_fetched_again(filled: Scene) -> None:
+    (filled.store.folder / "CN-SH/root/1.note").write_bytes(b"x")
+    filled.store = filled.reopened()
+    assert len(filled.store.problems) == 1
+    assert filled.round()["CN-SH"].problems == []
+    assert filled.reopened().problems == ()
+
+
+def test_what_was_lost_from_the_folder_is_fetched_again(filled: Scene) -> None:
+    before = filled.versions()
+    (filled.store.folder / "CN-SH/bundle.note").unlink()
+    (filled.store.folder / "CN-GD/landmarks/1.landmarks").write_bytes(b"x")
+    filled.store = filled.reopened()
+    assert filled.versions() != before
+    done = filled.round()
+    assert (done["CN-GD"].taken, done["CN-SH"].taken) == (["landmarks/CN-GD/1.landmarks"], ["bundle.note"])
+    assert filled.versions() == before
+    assert filled.reopened().problems == ()
 
 
 def test_a_region_that_is_no_peer_is_told(filled: Scene) -> None:
