@@ -34,6 +34,7 @@ def make(settings: VerifierSettings) -> FastAPI:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
+    clients = folder / "clients.json"
     serve(
         "tests.verifier.served_verifier:make",
         VerifierSettings(
@@ -41,6 +42,7 @@ if __name__ == "__main__":
             refresh=False,
             key=folder / "inspector.key",
             records=folder / "records",
+            clients=clients if clients.exists() else None,
             port=int(sys.argv[2]),
             image_processes=1,
         ),
