@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from chopmark import base45, qr_text
@@ -33,7 +34,24 @@ _NAMES = (
     "fields",
     "lifetime",
 )
-_VALUES = (None, True, 0, -1, 1e308, 2**53, "", "a", [], {}, [[]], {"text": "a"}, "EL1:", "EC1:", "\u0000", 10**400)
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    2**53,
+    "",
+    "a",
+    [],
+    {},
+    [[]],
+    {"text": "a"},
+    "EL1:",
+    "EC1:",
+    "\u0000",
+    10**400,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,12 @@ class Stage:
         self.checked.append((method, target, answer))
         return answer
 
-    async def post(self, body: Any, *, target: str = "/verify", known: bool = False, **headers: str) -> Answer:
+    async def post(
+        self, body: Any, *, target: str = "/verify", known: bool = False, headers: dict[str, str] | None = None
+    ) -> Answer:
         """Post JSON, or bytes as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json", **(self.token() if known else {}), **headers}
+        sent = {"Content-Type": "application/json", **(self.token() if known else {}), **(headers or {})}
         return await self.ask("POST", target, headers=sent, body=data)
 
     async def picture(self, data: bytes, query: str = "", kind: str = "image/png", *, known: bool = False) -> Answer:

@@ -150,7 +150,7 @@ def test_a_process_that_ended_while_idle_is_replaced_without_a_refusal() -> None
 def test_a_process_is_replaced_after_its_share_of_pictures() -> None:
     async def scenario(pool: ImagePool) -> None:
         drawn = png(qr_modules(TEXT))
-        seen = set()
+        seen: set[int] = set()
         for _ in range(4):
             seen.update(process._process.pid for process in pool._idle)
             assert await pool.read(drawn) == [TEXT]

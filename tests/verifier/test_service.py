@@ -120,13 +120,13 @@ def test_a_stranger_files_no_record_and_asks_no_challenge(out: Any) -> None:
             stage.token(audience="verifier of CN-GD"),
             {"Authorization": "Basic Z2F0ZTM6"},
         ):
-            assert (await stage.post(asked, **headers)).status == 401
+            assert (await stage.post(asked, headers=headers)).status == 401
             assert (
-                await stage.post({"type": TRANSPORT, "purpose": PURPOSE}, target="/challenges", **headers)
+                await stage.post({"type": TRANSPORT, "purpose": PURPOSE}, target="/challenges", headers=headers)
             ).status == 401
         token = stage.token()
-        assert (await stage.post({"text": stage.code()}, **token)).status == 200
-        assert (await stage.post(asked, **token)).status == 401, "a token is good for one request"
+        assert (await stage.post({"text": stage.code()}, headers=token)).status == 200
+        assert (await stage.post(asked, headers=token)).status == 401, "a token is good for one request"
         assert not list(stage.field.records.rglob("*.jwt"))
 
     run(out, scenario)
@@ -317,7 +317,7 @@ def test_a_body_that_is_not_what_is_taken_is_malformed(out: Any) -> None:
 def test_bodies_of_other_types_compressed_or_too_large_are_refused(out: Any) -> None:
     async def scenario(stage: Stage) -> None:
         for headers in ({"Content-Type": "text/plain"}, {"Content-Encoding": "gzip"}, {"Content-Type": "image/gif"}):
-            assert (await stage.post({"text": "a"}, **headers)).status == 415
+            assert (await stage.post({"text": "a"}, headers=headers)).status == 415
         assert (await stage.post(b" " * (64 * 1024 + 1))).status == 413
         assert (await stage.post({"text": "a"}, target="/verify?record=true")).status == 400
         assert (await stage.picture(b"", "?recrod=true")).status == 400
