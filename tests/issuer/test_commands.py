@@ -12,7 +12,7 @@ import pytest
 from chopmark.credential import Credential
 from chopmark.keys import Es256Signer
 from chopmark_issuer.commands import issuer
-from chopmark_ledger.witness_commands import witness
+from chopmark_ledger.commands.witness_commands import witness
 from typer.testing import CliRunner, Result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
