@@ -68,6 +68,10 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def joined(self, connection: Connection) -> Database:
+        """The same database within a transaction that is open already: what is written there is committed with it."""
+        return _Joined(self.path, connection)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -78,6 +82,28 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+class _Joined(Database):
+    """A database as one sees it from within a writing transaction."""
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The open transaction."""
+        yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A part of the open transaction, taken back alone where the block raises."""
+        with self._connection.begin_nested():
+            yield self._connection
+
+    def close(self) -> None:
+        """Nothing: the transaction is its owner's."""
 
 
 def open_database(path: Path) -> Database:

@@ -88,8 +88,10 @@ def flush(database: Database, submit: Submit, *, at: int) -> int:
         if len(set(taken.values())) != len(taken) or taken.keys() ^ refused.keys() != set(batch.row_ids):
             raise _wrong_answer(batch, len(taken))
         with database.writing() as connection:
-            _note(connection, "log_index", taken)
-            _note(connection, "refused", refused)
+            # somebody else may have sent it too, been answered the same, and put back what was refused
+            here = set(connection.execute(select(OUTBOX.c.id).where(OUTBOX.c.batch_number == batch.number)).scalars())
+            _note(connection, "log_index", {row_id: index for row_id, index in taken.items() if row_id in here})
+            _note(connection, "refused", {row_id: reason for row_id, reason in refused.items() if row_id in here})
             connection.execute(update(OUTBOX_BATCH).where(OUTBOX_BATCH.c.number == batch.number).values(answered_at=at))
         sent += len(taken)
     return sent

@@ -394,12 +394,26 @@ class Region:
         with self.database.writing() as connection:
             peers.end_peer(connection, region, at=self.clock())
 
-    def with_proofs(self, stored: StoredCredential, *, tlog_proof: bool = False) -> Credential:
+    def new_ledger(self) -> LocalLedger | RemoteLedger:
+        """The region's log for another thread: a new client of it where it is served, which the caller closes, else the
+        one of this process.
+
+        Raises: as `ledger`.
+        """
+        if self.log.url is None:
+            return self.ledger
+        key = self.keys.signer(self._log_key().kid)
+        return open_served(self.log, key, self.settings, region=self.region, random=self._random)
+
+    def with_proofs(
+        self, stored: StoredCredential, *, tlog_proof: bool = False, ledger: LocalLedger | RemoteLedger | None = None
+    ) -> Credential:
         """A credential as its holder gets it: with its landmark proof, or a tlog-proof while there is no landmark.
 
         Args:
             stored: as the registry holds it.
             tlog_proof: add the tlog-proof beside a landmark proof; files and wallets keep both, a QR code has no room.
+            ledger: the log, for a thread that has a client of its own.
 
         Raises:
             NotFoundError: the log does not hold it yet; `RefusedError` where it refuses to.
@@ -409,28 +423,30 @@ class Region:
                 raise RefusedError(f"the log refuses the licence: {stored.refused}", where=self.origin)
             raise NotFoundError("the licence is not in the log yet", remedy="Publish first: chopmark issuer publish")
         credential = stored.credential
-        landmark = self.ledger.landmark_proof(stored.log_index)
+        ledger = self.ledger if ledger is None else ledger
+        landmark = ledger.landmark_proof(stored.log_index)
         if landmark is not None:
             credential = credential.with_landmark_proof(landmark)
         if landmark is None or tlog_proof:
-            credential = credential.with_tlog_proof(self.ledger.tlog_proof(stored.log_index))
+            credential = credential.with_tlog_proof(ledger.tlog_proof(stored.log_index))
         return credential
 
-    def send(self) -> int:
+    def send(self, ledger: LocalLedger | RemoteLedger | None = None) -> int:
         """Send what waits to the log, which keeps it, without waiting until it is published; answers how many entries
-        it took.
+        it took. A thread that has a client of its own hands it in.
 
         Raises:
             LedgerError, StorageError: the log is away, or takes nothing now; what waits is sent next time.
         """
-        return send(self.database, self.ledger, self.region, at=self.clock())
+        return send(self.database, self.ledger if ledger is None else ledger, self.region, at=self.clock())
 
-    def publish(self) -> Published:
+    def publish(self, ledger: LocalLedger | RemoteLedger | None = None, *, landmark: bool = True) -> Published:
         """Bring the log, and everything that verifiers fetch, to what the registry holds; see `publishing.publish`."""
         policies = (TlogPolicy.parse(self.policy),)
         place = self.log.url or self.settings.log / "public"
         own = WatchedLog(self.region, self.log.number, self.origin, place, policies)
-        return publish(self.database, self.keys, self.ledger, self.settings, own, at=self.clock())
+        used = self.ledger if ledger is None else ledger
+        return publish(self.database, self.keys, used, self.settings, own, at=self.clock(), landmark=landmark)
 
     def _log_key(self) -> InventoryKey:
         """The key of the log, or the one that the log knows this registry by."""
