@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chopmark_issuer.catalogue import add_type, all_types, read_type, type_in_use
+from chopmark_issuer.catalogue.catalogue import add_type, all_types, read_type, type_in_use
 from chopmark_issuer.errors import CatalogueError, ConflictError, FieldError, NotFoundError
 from jsonschema import Draft202012Validator
 
