@@ -23,7 +23,7 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.batch import Client
 from chopmark_ledger.client import init_witness
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 from sqlalchemy import func, select
 
 from bench.codecs import random_bytes

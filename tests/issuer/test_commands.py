@@ -15,7 +15,7 @@ from chopmark.keys import Es256Signer
 from chopmark_issuer.commands import issuer
 from chopmark_issuer.import_folder import ImportFolder
 from chopmark_issuer.import_refused import RefusedFile
-from chopmark_ledger.witness_commands import witness
+from chopmark_ledger.commands.witness_commands import witness
 from typer.testing import CliRunner, Result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -31,7 +31,7 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "trusted_schema=OFF",
     # Digests and status indexes are random, so each licence writes pages of its own. With 32 MiB of them in memory,
-    # and a WAL of as much, those above are written once for many licences: a quarter of the time of a bulk issue.
+    # and a WAL of as much, those above are written once for many licences: a fifth of the time of a bulk issue.
     "cache_size=-32768",
     "wal_autocheckpoint=8192",
 )

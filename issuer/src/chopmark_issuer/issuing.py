@@ -195,7 +195,8 @@ def prepare_versions(
 ) -> list[PreparedVersion | FieldError]:
     """Draw ids and status indexes for versions and make their credentials up to the signature.
 
-    For each draft, in order: what `write_prepared` writes, or why it does not fit into a credential.
+    For each draft, in order: what `write_prepared` writes, or why it does not fit into a credential. Nothing else may
+    prepare versions in that transaction until these are written: they would get the same ids.
 
     Raises:
         NotFoundError: the department has no credential key in use.
