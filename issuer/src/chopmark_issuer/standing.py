@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import LifecycleError
-from chopmark_issuer.lifecycle import Standing, State, state_as_of, wire_status
+from chopmark_issuer.lifecycle import Standing, State, Term, state_as_of, wire_status
 from chopmark_issuer.models import ACT, CREDENTIAL, LICENCE, LICENCE_VERSION
 from chopmark_issuer.records import History, histories
 
@@ -30,9 +30,7 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
     stored = _stored_statuses(connection, licence_ids)
     for licence_id, history in histories(connection, licence_ids).items():
         check_clock(history, at)
-        standing = state_as_of(history.acts, history.terms, at=at, known_at=at)
-        if standing is None:  # it begins later: until then nothing speaks against it but its own first day
-            standing = Standing(State.VALID, min(history.terms))
+        standing = standing_of(history, at=at)
         found[licence_id] = standing
         states.append({"row_id": licence_id, "new_state": standing.state.value})
         for credential_id, version, status, withdrawn in stored.get(licence_id, ()):
@@ -49,6 +47,20 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
             statuses,
         )
     return found
+
+
+def standing_of(history: History, *, at: int) -> Standing:
+    """Where a licence stands by what is known of it at that time."""
+    standing = state_as_of(history.acts, history.terms, at=at, known_at=at)
+    if standing is None:  # it begins later: until then nothing speaks against it but its own first day
+        return Standing(State.VALID, min(history.terms))
+    return standing
+
+
+def state_of_new(term: Term, *, at: int) -> State:
+    """The state of a licence that is issued now for that term, as `refresh_standing` would find it; its credentials
+    show valid, as nothing speaks against one that has not begun, or has ended, but its own days."""
+    return State.EXPIRED if term.ended(at) else State.VALID
 
 
 def check_clock(history: History, at: int) -> None:
