@@ -9,7 +9,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import codecs, importing, issuer_http, issuing, ledger, ledger_http, qr, registry, startup, verifier_http, verify
+from bench import (
+    codecs,
+    importing,
+    issuer_http,
+    issuing,
+    ledger,
+    ledger_http,
+    qr,
+    registry,
+    startup,
+    verifier_http,
+    verify,
+)
 from bench.large_log import LargeLog
 from bench.machine import OTHERS_LIMIT, STEAL_LIMIT, ProcessorTime, Shares, describe
 from bench.report import Group, Table
