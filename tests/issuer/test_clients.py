@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chopmark.errors import KeyMaterialError
 from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer
-from chopmark_issuer.commands.commands.issuer_commands import issuer
+from chopmark_issuer.commands.issuer_commands import issuer
 from chopmark_issuer.errors import ConflictError, FieldError, NotFoundError
 from chopmark_issuer.service.clients import (
     ClientTable,

@@ -23,7 +23,7 @@ from chopmark.tlog_policy import TlogPolicy
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome
 from chopmark.verifier import Verifier
-from chopmark_issuer.commands.commands.issuer_commands import issuer
+from chopmark_issuer.commands.issuer_commands import issuer
 from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.licences.requests import IssuedVersion
 from chopmark_issuer.publishing import vouching
