@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from chopmark.credential import Credential
 from chopmark.licence_type import LocalisedText
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.service.log_clients import add_client, make_client
 
