@@ -51,6 +51,8 @@ server = socket.socket(socket.AF_UNIX)
 server.bind(name)
 server.listen()
 print(json.dumps({"event": "listening", "name": name}), flush=True)
+if "tree" in modes:
+    print(json.dumps({"service": "log", "event": "of a tree"}), flush=True)
 if "dies" in modes:
     server.accept()  # the look of the tree
     sys.exit(7)
@@ -98,10 +100,11 @@ class Running:
 
     process: subprocess.Popen[bytes]
     folder: Path
+    written: Path
 
     @property
     def text(self) -> str:
-        return (self.folder / "stderr").read_text(encoding="utf-8")
+        return self.written.read_text(encoding="utf-8")
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -153,14 +156,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin(wait: bool = True, patience: dict[str, float] | None = None, **children: str) -> Running:
         told = json.dumps([patience or {}, {name: modes.split() for name, modes in children.items()}])
-        with (tmp_path / "stdout").open("wb") as output, (tmp_path / "stderr").open("wb") as errors:
+        written = [tmp_path / f"{name}-{len(running)}" for name in ("stdout", "stderr")]
+        with written[0].open("wb") as output, written[1].open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-u", "tree.py", told], cwd=tmp_path, stdout=output, stderr=errors
             )
-        found = Running(process, tmp_path)
+        found = Running(process, tmp_path, written[1])
         running.append(found)
         if wait:
-            until(lambda: (tmp_path / "stdout").read_text() == "running\n")
+            until(lambda: written[0].read_text() == "running\n")
         return found
 
     yield begin
@@ -188,6 +192,12 @@ def test_what_a_child_says_comes_out_as_lines_with_its_name(start: Start) -> Non
     assert sum(text.count("x") for text in said) == 200_000
     assert max(map(len, said)) < 200_000
     assert said[-2:] == ["\ufffd", "{"]
+    tree.stop()
+
+
+def test_what_a_tree_within_the_tree_says_bears_both_names(start: Start) -> None:
+    tree = start(region="tree")
+    assert {"service": "region/log", "event": "of a tree"} in tree.lines
     tree.stop()
 
 
@@ -227,6 +237,15 @@ def test_a_child_that_cannot_start_ends_the_tree_with_its_reason(start: Start) -
     assert [line[:2] for line in tree.diary if line[1] == "stopped"] == [["keys", "stopped"]]
     assert not tree.started("issuer")
     assert not any(map(is_there, tree.all_started))
+
+
+def test_a_place_where_somebody_answers_already_is_told_before_anything_is_started(start: Start) -> None:
+    first = start(keys="", log="")
+    second = start(wait=False, other="", log="")
+    assert second.process.wait(20) == 1
+    assert "log: cannot start: somebody answers at log already" in second.text.splitlines()[-1]
+    assert not second.started("other")
+    first.stop()
 
 
 def test_one_that_is_not_ready_keeps_the_others_waiting_only_for_a_while(start: Start) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 from chopmark.errors import FormatError, StorageError
+from chopmark.root_epoch import Roots
+from chopmark.trust_store import TrustStore
 from chopmark_service.child_process import AnswersReady, Listens
-from chopmark_service.region_tree import RegionSettings, Service, addresses, region_children
+from chopmark_service.region_tree import RegionSettings, Service, addresses, prepare_trust, region_children
 from chopmark_service.settings import read_settings_of
 
+from specs.vectors.root_vectors import root_note
+
+ROOTS = root_note(1, "abc", "ab").encode()
 PARTS = ("registry.db", "log/log.key", "witness/witness.key", "policy")
 
 
@@ -20,7 +25,13 @@ def region(tmp_path: Path) -> Path:
         path = tmp_path / part
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    publish_roots(tmp_path)
     return tmp_path
+
+
+def publish_roots(region: Path) -> None:
+    (region / "public/root").mkdir(parents=True)
+    (region / "public/root/1.note").write_bytes(ROOTS)
 
 
 def settings(region: Path, **changes: Any) -> RegionSettings:
@@ -82,8 +93,31 @@ def test_a_path_that_is_too_long_for_a_socket_is_told(region: Path) -> None:
     for part in PARTS:
         (deep / part).parent.mkdir(exist_ok=True)
         (deep / part).touch()
+    publish_roots(deep)
     with pytest.raises(FormatError, match="socket"):
         region_children(settings(deep))
+
+
+def test_the_verifier_finds_its_own_region_at_the_issuer_beside_it(region: Path) -> None:
+    home = Roots.pin(ROOTS).region
+    (verifier,) = [child for child in region_children(settings(region)) if child.name == "verifier"]
+    assert f"{home}=http://127.0.0.1:9000" in verifier.command
+    elsewhere = settings(region, sources={home: "https://public.example"})
+    assert f"{home}=https://public.example" in region_children(elsewhere)[-1].command
+
+
+def test_a_trust_store_is_made_once_and_trusts_the_published_roots(region: Path) -> None:
+    assert prepare_trust(settings(region), now=1)
+    store = TrustStore.open(region / "trust", roots=Roots.pin(ROOTS))
+    assert store.home_region == Roots.pin(ROOTS).region
+    assert not prepare_trust(settings(region), now=2)
+
+
+def test_a_verifier_without_published_roots_is_told_what_to_do(region: Path) -> None:
+    (region / "public/root/1.note").unlink()
+    with pytest.raises(StorageError, match="chopmark issuer publish"):
+        region_children(settings(region))
+    region_children(settings(region, without=(Service.VERIFIER,)))
 
 
 def test_settings_of_the_file_begin_at_its_folder(region: Path) -> None:

@@ -26,6 +26,7 @@ _READ = 64 * 1024
 MAX_LINE = 64 * 1024
 """Bytes of a line; a longer one is cut into several."""
 _MAX_REASON = 500
+_NAMED = '{"service": "'
 _PROGRAM = "chopmark: "
 """What a command of ours puts before its error."""
 _LOOK_WITHIN = 1.0
@@ -39,6 +40,11 @@ class Readiness(Protocol):
         """Whether it can, now; within a second or so."""
         ...
 
+    @property
+    def place(self) -> str:
+        """Where it is looked for, for people to read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AnswersReady:
@@ -46,6 +52,11 @@ class AnswersReady:
 
     host: str
     port: int
+
+    @property
+    def place(self) -> str:
+        """Address and port."""
+        return f"{self.host} port {self.port}"
 
     def look(self) -> bool:
         """Ask it."""
@@ -64,6 +75,11 @@ class Listens:
     """A service that takes connections at a Unix socket."""
 
     path: Path
+
+    @property
+    def place(self) -> str:
+        """The socket."""
+        return str(self.path)
 
     def look(self) -> bool:
         """Connect to it."""
@@ -179,6 +195,8 @@ class ChildProcess:
         if is_error or not self._tells_error:
             self._telling, self._tells_error = text, is_error
         name = json.dumps(self._name)
+        if text.startswith(_NAMED):  # a tree within this one named it already
+            return f"{_NAMED}{self._name}/{text[len(_NAMED) :]}".encode()
         if text.startswith('{"') and text.endswith("}"):
             # Of ours, and there may be thousands a second: they are not parsed to be written again.
             return f'{{"service": {name}, {text[1:]}'.encode()

@@ -118,6 +118,7 @@ class ProcessTree:
         _become_reaper()
         with self._selector, self._woken_by_signals():
             try:
+                self._check_places()
                 self._start_all()
                 if self._goes_on:
                     self._logger.info("running", pid=os.getpid())
@@ -132,6 +133,16 @@ class ProcessTree:
     @property
     def _goes_on(self) -> bool:
         return self._signals == 0 and self._failed is None
+
+    def _check_places(self) -> None:
+        """See that nobody answers where the children will: what he answers would be taken for theirs."""
+        for place in self._places:
+            if self._goes_on and place.child.ready.look():
+                self._failed = ChildFailedError(
+                    f"cannot start: somebody answers at {place.child.ready.place} already",
+                    where=place.child.name,
+                    remedy="End that, or choose another place",
+                )
 
     def _start_all(self) -> None:
         for place in self._places:
@@ -157,9 +168,16 @@ class ProcessTree:
             if place.start_at is not None and now >= place.start_at and self._goes_on:
                 place.left = [process for process in place.left if not process.is_gone()]
                 if not place.left or now >= place.gone_at:
-                    self._start(place)
+                    self._start_anew(place)
             if place.look_at is not None and now >= place.look_at:
                 self._look_at(place)
+
+    def _start_anew(self, place: _Place) -> None:
+        if place.child.ready.look():
+            self._logger.error("taken", child=place.child.name, by_somebody_at=place.child.ready.place)
+            place.start_at = time.monotonic() + self._patience.longest_pause
+        else:
+            self._start(place)
 
     def _look_at(self, place: _Place) -> None:
         """See whether a child is ready."""

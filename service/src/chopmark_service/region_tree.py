@@ -4,7 +4,9 @@
     DIR/region.toml          settings of the tree, below
     DIR/policy               the tlog-policy of the log, with the witnesses' addresses
     DIR/log/ DIR/witness/    the log, and the witness that this region runs for others
-    DIR/trust/               the trust store of the verifier; made from DIR/public, if it is not there
+    DIR/trust/               the trust store of the verifier; if it is not there, one is made that trusts the roots in
+                             DIR/public, and nothing else
+    DIR/verifier.toml        settings of the verifier, if any, such as the key that signs its records
     DIR/keys.sock            where the signing process listens
 
     signing process          holds the registry's private keys
@@ -26,7 +28,11 @@ from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
 
+from chopmark.durable_file import read_file
 from chopmark.errors import FormatError, StorageError
+from chopmark.limits import LIMITS
+from chopmark.root_epoch import Roots
+from chopmark.trust_store import TrustStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from chopmark_service.child_process import AnswersReady, Child, Listens
@@ -118,7 +124,9 @@ def _child(service: Service, settings: RegionSettings) -> Child:
         command = ("--data", str(data), *listens)
     else:
         command = ("--trust", str(data / "trust"), *listens)
-        for region, url in sorted(settings.sources.items()):
+        if (data / "verifier.toml").exists():
+            command += ("--config", str(data / "verifier.toml"))
+        for region, url in sorted(_sources(settings).items()):
             command += ("--source", f"{region}={url}")
     port = settings.port + _PORTS[service]
     return Child(
@@ -152,6 +160,44 @@ def _check(settings: RegionSettings) -> None:
         raise FormatError(
             f"the path of a socket has at most {_MAX_SOCKET_PATH} bytes", where=str(socket), remedy="Use another folder"
         )
+
+
+def prepare_trust(settings: RegionSettings, *, now: int) -> bool:
+    """Make the trust store of the verifier, if it is not there; answers whether it was made.
+
+    It trusts the first root epoch of the region itself, whose operator this is: what a verifier elsewhere has to be
+    told by a person is in the next folder here.
+
+    Raises:
+        StorageError: it cannot be written.
+        FormatError, SignatureError, TrustError: the published root epoch is none.
+    """
+    folder = settings.data / "trust"
+    if Service.VERIFIER in settings.without or folder.exists():
+        return False
+    data = _first_roots(settings)
+    store = TrustStore.create(folder, roots=Roots.pin(data))
+    store.put_root(store.home_region, data, now=now)
+    return True
+
+
+def _sources(settings: RegionSettings) -> dict[str, str]:
+    """Where the verifier finds the public files of regions: its own at the issuer beside it, unless it is told."""
+    home = Roots.pin(_first_roots(settings)).region
+    own = f"http://{_shown(_reached(settings.host))}:{settings.port}"
+    return {home: own, **settings.sources}
+
+
+def _first_roots(settings: RegionSettings) -> bytes:
+    path = settings.data / "public" / "root" / "1.note"
+    data = read_file(path, max_size=LIMITS.note_size)
+    if data is None:
+        raise StorageError(
+            "the root epoch of the region is not there",
+            where=str(path),
+            remedy="Publish it: chopmark issuer publish, or leave the verifier out: --without verifier",
+        )
+    return data
 
 
 def _reached(host: str) -> str:

@@ -44,11 +44,18 @@ def serve(
     What they say goes to standard error as lines of JSON, each with its service. Each option may also be given as
     CHOPMARK_REGION_<NAME>, or in the file of settings.
     """
+    import time  # noqa: PLC0415
+
     from chopmark.errors import FormatError  # noqa: PLC0415
 
     from chopmark_service import telemetry  # noqa: PLC0415
     from chopmark_service.process_tree import ProcessTree  # noqa: PLC0415
-    from chopmark_service.region_tree import RegionSettings, addresses, region_children  # noqa: PLC0415
+    from chopmark_service.region_tree import (  # noqa: PLC0415
+        RegionSettings,
+        addresses,
+        prepare_trust,
+        region_children,
+    )
     from chopmark_service.settings import read_settings_of  # noqa: PLC0415
 
     flags = {
@@ -72,4 +79,7 @@ def serve(
         for each in addresses(settings):
             typer.echo(f"{each.service.value:<9} {each.url}")
 
-    ProcessTree(region_children(settings), on_running=tell).run()
+    children = region_children(settings)
+    if prepare_trust(settings, now=int(time.time())):
+        telemetry.get_logger("tree").info("trust_store_made", service="tree", folder=str(settings.data / "trust"))
+    ProcessTree(children, on_running=tell).run()
