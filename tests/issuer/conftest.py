@@ -179,7 +179,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
             for use in (InventoryUse.CREDENTIAL, InventoryUse.STATUS):
                 enrol_key(
                     connection,
-                    keys.generate().public_key,
+                    keys.generate(use=use).public_key,
                     owner=department,
                     use=use,
                     not_before=NOW - 900,

@@ -12,7 +12,7 @@ from chopmark.credential import Kind, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.keys import Es256Signer
 from chopmark.status import StatusValue
-from chopmark_issuer import issuing, outbox, registry
+from chopmark_issuer import bulk_issue, issuing, outbox, registry
 from chopmark_issuer.departments import Actor, end_grant, set_state
 from chopmark_issuer.errors import (
     AuthorityError,
@@ -394,12 +394,12 @@ def test_a_department_without_a_key_in_use_can_not_sign(office: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["write_versions", "write_acts", "refresh_standing", "enqueue", "reserve", "issue_credential"]
+    "step", ["prepare_versions", "write_prepared", "write_acts", "enqueue", "reserve", "draft_credential"]
 )
 def test_a_fault_at_any_step_leaves_nothing_behind(office: Any, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     actor = office.actor()
     before = counts(office)
-    owner: Any = {"enqueue": outbox, "reserve": issuing, "issue_credential": issuing}.get(step, registry)
+    owner: Any = {"enqueue": outbox, "reserve": issuing, "draft_credential": issuing}.get(step, bulk_issue)
     real: Callable[..., Any] = getattr(owner, step)
 
     def failing(*arguments: Any, **named: Any) -> Any:

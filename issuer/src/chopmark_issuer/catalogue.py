@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -230,15 +231,21 @@ def type_in_use(connection: Connection, type_id: str) -> CatalogueType:
         raise NotFoundError(
             f"the catalogue has no type {type_id!r}", remedy="Add it: chopmark issuer add-type FILE.json"
         )
-    return read_type(definition)
+    return _stored_type(definition)
 
 
 def all_types(connection: Connection) -> list[CatalogueType]:
     """Every type in every schema version, in the order they were added."""
     return [
-        read_type(definition)
+        _stored_type(definition)
         for definition in connection.execute(select(LICENCE_TYPE.c.definition).order_by(LICENCE_TYPE.c.id)).scalars()
     ]
+
+
+@lru_cache(maxsize=256)
+def _stored_type(definition: bytes) -> CatalogueType:
+    """Read a type that the catalogue took: each definition once, as holding it against its schema takes long."""
+    return read_type(definition)
 
 
 def _check_type_code(code: str, where: str) -> None:
@@ -259,7 +266,7 @@ def _text(value: object, longest: int, where: str) -> str:
         raise FieldError("not a text, or an empty one", where=where)
     if len(value) > longest:
         raise FieldError(f"{len(value)} characters, above the limit of {longest}", where=where)
-    if not all(character.isprintable() or character == "\n" for character in value):
+    if not value.isprintable() and not value.replace("\n", "").isprintable():
         raise FieldError("a character that cannot be printed", where=where)
     return value
 

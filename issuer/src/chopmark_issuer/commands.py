@@ -13,6 +13,7 @@ from chopmark.errors import ChopmarkError, FormatError, ProofError, QuorumError,
 from typer.core import TyperGroup
 
 from chopmark_issuer.errors import RefusedError
+from chopmark_issuer.service_commands import add_commands
 
 if TYPE_CHECKING:
     from chopmark_issuer.office import Office
@@ -340,3 +341,6 @@ def credential(
 ) -> None:
     """Write the credential of a licence for its holder's wallet, with all its disclosures and proofs."""
     _office(data, passphrase_file).credential(number, licence_type, output)
+
+
+add_commands(issuer)

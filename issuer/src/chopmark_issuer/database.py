@@ -6,6 +6,7 @@ once (`BEGIN IMMEDIATE`), so that what it reads is still true when it writes; `r
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ class Database:
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
         self.path = path
+        self._writers = threading.Lock()  # SQLite lets writers poll: here they wait for each other without a pause
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -50,10 +52,14 @@ class Database:
         Raises:
             DatabaseError: the database cannot be used, or another writer held it for a minute.
         """
-        with self._translated(), self._engine.connect() as opened:
+        with self._writers, self._translated(), self._engine.connect() as opened:
             connection = opened.execution_options(chopmark_writes=True)
             with connection.begin():
                 yield connection
+
+    def joined(self, connection: Connection) -> Database:
+        """The same database within a transaction that is open already: what is written there is committed with it."""
+        return _Joined(self._engine, self.path, connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -65,6 +71,25 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+class _Joined(Database):
+    """A database as one sees it from within a writing transaction."""
+
+    def __init__(self, engine: Engine, path: Path, connection: Connection) -> None:
+        super().__init__(engine, path)
+        self._connection = connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The open transaction."""
+        yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A part of the open transaction, taken back alone where the block raises."""
+        with self._connection.begin_nested():
+            yield self._connection
 
 
 def open_database(path: Path) -> Database:

@@ -10,7 +10,8 @@
         │   ├── NotFoundError        no such licence, type, department or key
         │   ├── ConflictError        it is already there, with other contents
         │   └── ImportFileError      a file that is not what its mapping says
-        └── DatabaseError            the registry's database cannot be used
+        ├── DatabaseError            the registry's database cannot be used
+        └── SigningProcessError      the signing process does not answer, or not as it must
 
 Each says what was wrong, where, and what to do about it. None of them holds a holder's data: a value that was refused
 is named by its field or column only.
@@ -59,3 +60,7 @@ class ImportFileError(RefusedError):
 
 class DatabaseError(RegistryError):
     """The registry's database cannot be used."""
+
+
+class SigningProcessError(RegistryError):
+    """The signing process does not answer, or not as it must; nothing was signed that anybody relies on."""

@@ -17,7 +17,7 @@ from chopmark_issuer.import_plan import (
     StagedRow,
 )
 from chopmark_issuer.issuing import ActDraft, VersionDraft, write_acts, write_versions
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.lifecycle import State
 from chopmark_issuer.mapping import SourceRow
 from chopmark_issuer.models import IMPORTED_ROW, LICENCE, LICENCE_VERSION
@@ -83,7 +83,7 @@ def known_licences(
 
 def write_plans(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     department: str,
     *,
     licence_type: CatalogueType,

@@ -28,7 +28,7 @@ from chopmark_issuer.errors import FieldError, RefusedError
 from chopmark_issuer.import_plan import LicencePlan, Refusal, StagedRow, plan_licence
 from chopmark_issuer.import_staging import Staging
 from chopmark_issuer.import_writing import known_licences, write_plans
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.mapping import ImportMapping, read_mapping
 from chopmark_issuer.models import IMPORT_RUN
 
@@ -66,7 +66,7 @@ class Importer:
     def __init__(
         self,
         database: Database,
-        keys: KeyFolder,
+        keys: KeyProvider,
         folder: Path,
         *,
         clock: Callable[[], int],

@@ -1,7 +1,9 @@
 """Writing of licence versions: the bulk statements under issue, renewal, change and import.
 
 Everything here runs in the caller's transaction, so that licence, version, holders, credential, status index, act and
-outbox row stand together or not at all. The work is done per list of drafts, one statement a table.
+outbox row stand together or not at all. The work is done per list of drafts, one statement a table, and one request to
+whoever holds the key. It has two steps: credentials are made up to their signatures, which finds what does not fit into
+one before anything is written; then all are signed, and written.
 """
 
 from __future__ import annotations
@@ -10,25 +12,59 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from chopmark import cbor
 from chopmark.cbor import Value
-from chopmark.credential import Claims, Credential, StatusReference, Usage, issue_credential
+from chopmark.credential import Claims, Credential, StatusReference, UnsignedCredential, Usage, draft_credential
 from chopmark.entries import CredentialEntry
 from chopmark.errors import FormatError
 from chopmark.keys import PublicKey
 from chopmark.licence_type import FreshnessClass, HolderBinding
 from chopmark.status import StatusValue
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from chopmark_issuer import outbox
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.catalogue import CatalogueType
 from chopmark_issuer.errors import FieldError
 from chopmark_issuer.holders import Holder
-from chopmark_issuer.keys import InventoryUse, KeyFolder, key_in_use
+from chopmark_issuer.key_provider import KeyProvider
+from chopmark_issuer.keys import InventoryUse, key_in_use
 from chopmark_issuer.lifecycle import Act, Term
 from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE_VERSION
+from chopmark_issuer.row_ids import next_ids
 from chopmark_issuer.status_lists import StatusIndex, reserve
+
+_CREDENTIAL_ID_SIZE = 16
+_VERSION_COLUMNS = (
+    "id",
+    "licence_id",
+    "version",
+    "number",
+    "schema_version",
+    "fields",
+    "issued_on",
+    "first_day",
+    "last_day",
+    "begins",
+    "ends",
+    "supersedes",
+    "created_at",
+)
+_CREDENTIAL_COLUMNS = (
+    "version_id",
+    "digest",
+    "body",
+    "kid",
+    "holder_thumbprint",
+    "status_list",
+    "status_index",
+    "status",
+    "issued_at",
+    "outbox_id",
+)
+_ACT_COLUMNS = ("licence_id", "version", "kind", "learned_at", "effective_from", "applied", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +98,25 @@ class CredentialDraft:
     holder_key: PublicKey | None
     usage: Usage | None = None
     status: StatusValue = StatusValue.VALID
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCredential:
+    """A credential that lacks its signature and its rows; `kid` names the key that is to sign it."""
+
+    draft: CredentialDraft
+    kid: str
+    place: StatusIndex | None
+    unsigned: UnsignedCredential
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedVersion:
+    """A version that can be written, its credentials with it."""
+
+    version_id: int
+    draft: VersionDraft
+    credentials: tuple[PreparedCredential, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +162,7 @@ def check_binding(licence_type: CatalogueType, holder_keys: Sequence[PublicKey])
 
 def write_versions(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     department: str,
     drafts: Sequence[VersionDraft],
     *,
@@ -117,62 +172,77 @@ def write_versions(
     """Write versions with their holders, and sign, register and enqueue their credentials.
 
     Raises:
-        FieldError: what is said does not fit into a credential.
+        FieldError: what is said does not fit into a credential; nothing is written.
+        NotFoundError: the department has no credential key in use.
+    """
+    prepared = []
+    for outcome in prepare_versions(connection, department, drafts, at=at, random=random):
+        if isinstance(outcome, FieldError):
+            raise outcome
+        prepared.append(outcome)
+    return write_prepared(connection, keys, department, prepared, at=at)
+
+
+def prepare_versions(
+    connection: Connection,
+    department: str,
+    drafts: Sequence[VersionDraft],
+    *,
+    at: int,
+    random: Callable[[int], bytes] = os.urandom,
+) -> list[PreparedVersion | FieldError]:
+    """Draw ids and status indexes for versions and make their credentials up to the signature.
+
+    For each draft, in order: what `write_prepared` writes, or why it does not fit into a credential.
+
+    Raises:
         NotFoundError: the department has no credential key in use.
     """
     if not drafts:
         return []
-    statement = insert(LICENCE_VERSION).returning(LICENCE_VERSION.c.id, sort_by_parameter_order=True)
-    rows = [
-        {
-            "licence_id": draft.licence_id,
-            "version": draft.version,
-            "number": draft.number,
-            "schema_version": draft.type.type.schema,
-            "fields": cbor.encode(dict(draft.fields)),
-            "issued_on": draft.issued_on,
-            "first_day": draft.first_day,
-            "last_day": draft.last_day,
-            "begins": draft.term.begin,
-            "ends": draft.term.end,
-            "supersedes": draft.supersedes,
-            "created_at": at,
-        }
-        for draft in drafts
-    ]
-    version_ids = list(connection.execute(statement, rows).scalars())
-    holders = [
-        {
-            "version_id": version_id,
-            "position": position,
-            "name": holder.name,
-            "code": holder.code,
-            "code_kind": holder.code_kind,
-        }
-        for version_id, draft in zip(version_ids, drafts, strict=True)
-        for position, holder in enumerate(draft.holders)
-    ]
-    if holders:
-        connection.execute(insert(HOLDER), holders)
     wanted = [
         CredentialDraft(version_id, draft.number, draft.type, draft.fields, draft.term, holder_key, status=draft.status)
-        for version_id, draft in zip(version_ids, drafts, strict=True)
+        for version_id, draft in zip(next_ids(connection, LICENCE_VERSION, len(drafts)), drafts, strict=True)
         for holder_key in (draft.holder_keys or (None,))
     ]
-    signed: defaultdict[int, list[Credential]] = defaultdict(list)
-    for credential_draft, credential in zip(
-        wanted, write_credentials(connection, keys, department, wanted, at=at, random=random), strict=True
-    ):
-        signed[credential_draft.version_id].append(credential)
+    prepared = iter(_prepare(connection, department, wanted, at=at, random=random))
+    outcomes: list[PreparedVersion | FieldError] = []
+    for draft in drafts:
+        own = list(islice(prepared, len(draft.holder_keys) or 1))
+        good = [each for each in own if isinstance(each, PreparedCredential)]
+        refused = next((each for each in own if isinstance(each, FieldError)), None)
+        outcomes.append(refused or PreparedVersion(good[0].draft.version_id, draft, tuple(good)))
+    return outcomes
+
+
+def write_prepared(
+    connection: Connection, keys: KeyProvider, department: str, prepared: Sequence[PreparedVersion], *, at: int
+) -> list[WrittenVersion]:
+    """Write what `prepare_versions` made, in the same transaction; the licences must be there."""
+    if not prepared:
+        return []
+    insert_rows(
+        connection,
+        LICENCE_VERSION,
+        _VERSION_COLUMNS,
+        [_version_row(each.version_id, each.draft, at) for each in prepared],
+    )
+    holders = [
+        (each.version_id, position, holder.name, holder.code, holder.code_kind)
+        for each in prepared
+        for position, holder in enumerate(each.draft.holders)
+    ]
+    insert_rows(connection, HOLDER, ("version_id", "position", "name", "code", "code_kind"), holders)
+    unsigned = [credential for each in prepared for credential in each.credentials]
+    signed = iter(_write_credentials(connection, keys, department, unsigned, at=at))
     return [
-        WrittenVersion(version_id, draft, tuple(signed[version_id]))
-        for version_id, draft in zip(version_ids, drafts, strict=True)
+        WrittenVersion(each.version_id, each.draft, tuple(islice(signed, len(each.credentials)))) for each in prepared
     ]
 
 
 def write_credentials(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     department: str,
     drafts: Sequence[CredentialDraft],
     *,
@@ -185,77 +255,122 @@ def write_credentials(
         FieldError: what is said does not fit into a credential.
         NotFoundError: the department has no credential key in use.
     """
-    signer = keys.signer(key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at).kid)
+    prepared = []
+    for outcome in _prepare(connection, department, drafts, at=at, random=random):
+        if isinstance(outcome, FieldError):
+            raise outcome
+        prepared.append(outcome)
+    return _write_credentials(connection, keys, department, prepared, at=at)
+
+
+def _prepare(
+    connection: Connection,
+    department: str,
+    drafts: Sequence[CredentialDraft],
+    *,
+    at: int,
+    random: Callable[[int], bytes],
+) -> list[PreparedCredential | FieldError]:
+    """Draw status indexes, and make the credentials up to their signatures."""
+    public_key = key_in_use(connection, owner=department, use=InventoryUse.CREDENTIAL, at=at).public_key
     places = _reserve(connection, department, drafts, at, random)
-    credentials = []
-    for draft, place in zip(drafts, places, strict=True):
-        claims = Claims(
-            department,
-            draft.type.type.vct,
-            at,
-            draft.number,
-            draft.term.begin,
-            draft.term.end,
-            None,
-            draft.holder_key,
-            None if place is None else StatusReference(place.index, place.uri),
-            draft.usage,
-            draft.fields,
+    return [
+        _unsigned(public_key, department, draft, place, at=at, random=random)
+        for draft, place in zip(drafts, places, strict=True)
+    ]
+
+
+def _unsigned(
+    public_key: PublicKey,
+    department: str,
+    draft: CredentialDraft,
+    place: StatusIndex | None,
+    *,
+    at: int,
+    random: Callable[[int], bytes],
+) -> PreparedCredential | FieldError:
+    bound = draft.holder_key is not None
+    claims = Claims(
+        department,
+        draft.type.type.vct,
+        at,
+        draft.number,
+        draft.term.begin,
+        draft.term.end,
+        None if bound else random(_CREDENTIAL_ID_SIZE),
+        draft.holder_key,
+        None if place is None else StatusReference(place.index, place.uri),
+        draft.usage,
+        draft.fields,
+    )
+    try:
+        unsigned = draft_credential(
+            public_key,
+            claims,
+            selective=draft.type.selective_fields & draft.fields.keys() if bound else (),
+            hide_licence_number=bound and draft.type.hides_number,
+            random=random,
         )
-        bound = draft.holder_key is not None
-        try:
-            credentials.append(
-                issue_credential(
-                    signer,
-                    claims,
-                    selective=draft.type.selective_fields & draft.fields.keys() if bound else (),
-                    hide_licence_number=bound and draft.type.hides_number,
-                    random=random,
-                )
-            )
-        except FormatError as error:
-            raise FieldError(f"the credential can not be signed: {error.what}", where=error.where) from error
+    except FormatError as error:
+        return FieldError(f"the credential can not be signed: {error.what}", where=error.where)
+    return PreparedCredential(draft, public_key.kid.hex(), place, unsigned)
+
+
+def _write_credentials(
+    connection: Connection, keys: KeyProvider, department: str, prepared: Sequence[PreparedCredential], *, at: int
+) -> list[Credential]:
+    if not prepared:
+        return []
+    kid = prepared[0].kid
+    signatures = keys.sign_all(kid, [each.unsigned.to_sign for each in prepared])
+    credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures, strict=True)]
     outbox_ids = outbox.enqueue(
         connection, [CredentialEntry(department, credential.digest).encode() for credential in credentials]
     )
-    kid = signer.public_key.kid.hex()
     rows = [
-        {
-            "version_id": draft.version_id,
-            "digest": credential.digest,
-            "body": credential.encode(),
-            "kid": kid,
-            "holder_thumbprint": None if draft.holder_key is None else draft.holder_key.thumbprint,
-            "status_list": None if place is None else place.list_number,
-            "status_index": None if place is None else place.index,
-            "status": int(draft.status),
-            "issued_at": at,
-            "outbox_id": outbox_id,
-        }
-        for draft, credential, place, outbox_id in zip(drafts, credentials, places, outbox_ids, strict=True)
+        (
+            each.draft.version_id,
+            credential.digest,
+            credential.encode(),
+            kid,
+            None if each.draft.holder_key is None else each.draft.holder_key.thumbprint,
+            None if each.place is None else each.place.list_number,
+            None if each.place is None else each.place.index,
+            int(each.draft.status),
+            at,
+            outbox_id,
+        )
+        for each, credential, outbox_id in zip(prepared, credentials, outbox_ids, strict=True)
     ]
-    connection.execute(insert(CREDENTIAL), rows)
+    insert_rows(connection, CREDENTIAL, _CREDENTIAL_COLUMNS, rows)
     return credentials
+
+
+def _version_row(version_id: int, draft: VersionDraft, at: int) -> tuple[object, ...]:
+    return (
+        version_id,
+        draft.licence_id,
+        draft.version,
+        draft.number,
+        draft.type.type.schema,
+        cbor.encode(draft.fields),
+        draft.issued_on,
+        draft.first_day,
+        draft.last_day,
+        draft.term.begin,
+        draft.term.end,
+        draft.supersedes,
+        at,
+    )
 
 
 def write_acts(connection: Connection, acts: Sequence[ActDraft]) -> None:
     """Write acts, in their order."""
-    if acts:
-        connection.execute(
-            insert(ACT),
-            [
-                {
-                    "licence_id": act.licence_id,
-                    "version": act.version,
-                    "kind": act.act.value,
-                    "learned_at": act.learned_at,
-                    "effective_from": act.effective_from,
-                    "applied": act.applied,
-                    "reason": act.reason,
-                }
-                for act in acts
-            ],
-        )
+    rows = [
+        (act.licence_id, act.version, act.act.value, act.learned_at, act.effective_from, act.applied, act.reason)
+        for act in acts
+    ]
+    insert_rows(connection, ACT, _ACT_COLUMNS, rows)
 
 
 def _reserve(

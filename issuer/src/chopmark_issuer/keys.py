@@ -1,6 +1,6 @@
 """The key inventory: public keys in the database, private ones as encrypted files, one use each.
 
-    <data>/keys/<kid>.key     mode 0600, in a folder of mode 0700 (chopmark.key_file)
+    <data>/keys/<kid>.key     mode 0600, in a folder of mode 0700 (chopmark.key_file); its `use` is a word below
 
 Uses: `credential`, `status` and `inspector` keys belong to a department; `root` keys (trust bundle, root epochs) and
 the `log` keys to the region, or in place of these a `log-client` key, by which a served log knows the registry. Status
@@ -11,7 +11,7 @@ key of a root signatory or of the log, and is used for nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -74,13 +74,16 @@ class InventoryKey:
 
 
 class KeyFolder:
-    """The private keys of a registry, each opened once and kept in memory."""
+    """The private keys of a registry, each opened once and kept in memory.
+
+    Whoever has it has the keys. A process that answers strangers has `RemoteKeys` instead.
+    """
 
     def __init__(self, folder: Path, passphrase: bytes, *, cost: ScryptCost = DEFAULT_COST) -> None:
         self._folder = folder
         self._passphrase = passphrase
         self._cost = cost
-        self._open: dict[str, LocalSigner] = {}
+        self._open: dict[str, tuple[LocalSigner, InventoryUse | None]] = {}
 
     def generate(
         self, algorithm: Algorithm = Algorithm.ED25519, *, use: InventoryUse = InventoryUse.CREDENTIAL
@@ -98,8 +101,9 @@ class KeyFolder:
         except OSError as error:
             raise StorageError(f"the key folder cannot be made: {error.strerror}", where=str(self._folder)) from error
         kid = signer.public_key.kid.hex()
-        write_key_file(self._folder / f"{kid}.key", signer, self._passphrase, cost=self._cost)
-        self._open[kid] = signer
+        path = self._folder / f"{kid}.key"
+        write_key_file(path, signer, self._passphrase, cost=self._cost, use=use.value)
+        self._open[kid] = signer, use
         return signer
 
     def signer(self, kid: str) -> LocalSigner:
@@ -109,12 +113,44 @@ class KeyFolder:
             StorageError: there is no such file, or it cannot be read.
             KeyMaterialError: the passphrase is another one.
         """
-        signer = self._open.get(kid)
-        if signer is None:
+        return self._opened(kid)[0]
+
+    def use_of(self, kid: str) -> InventoryUse | None:
+        """What the key of that kid was made for; None where its file does not say.
+
+        Raises:
+            StorageError, KeyMaterialError: as `signer`.
+        """
+        return self._opened(kid)[1]
+
+    def check_passphrase(self) -> None:
+        """Open one of the keys, if there is any, so that no new one is ever encrypted under a mistyped passphrase.
+
+        Raises:
+            StorageError: it cannot be read.
+            KeyMaterialError: the passphrase is another one.
+        """
+        kid = min((path.stem for path in self._folder.glob("*.key")), default=None)
+        if kid is not None:
+            self.signer(kid)
+
+    def sign_all(self, kid: str, messages: Sequence[bytes]) -> list[bytes]:
+        """The signatures of that key over messages, in their order.
+
+        Raises:
+            StorageError, KeyMaterialError: as `signer`.
+        """
+        sign = self.signer(kid).sign
+        return [sign(message) for message in messages]
+
+    def _opened(self, kid: str) -> tuple[LocalSigner, InventoryUse | None]:
+        found = self._open.get(kid)
+        if found is None:
             path = self._folder / f"{kid}.key"
-            signer = read_key_file(path).load(self._passphrase, where=str(path))
-            self._open[kid] = signer
-        return signer
+            file = read_key_file(path)
+            use = next((each for each in InventoryUse if each.value == file.use), None)
+            found = self._open[kid] = file.load(self._passphrase, where=str(path)), use
+        return found
 
     def __repr__(self) -> str:
         return f"KeyFolder({str(self._folder)!r})"

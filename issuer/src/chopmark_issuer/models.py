@@ -139,9 +139,13 @@ class LicenceRow(Table, table=True):
     """A licence: what stays the same through its versions; `state` is what the acts so far add up to."""
 
     __tablename__ = "licence"
-    __table_args__ = (UniqueConstraint("type_id", "identifier"),)
+    __table_args__ = (
+        UniqueConstraint("type_id", "identifier"),
+        Index("ix_licence_department_state", "department_id", "state"),
+        Index("ix_licence_department_type", "department_id", "type_id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
-    department_id: str = Field(foreign_key="department.id")
+    department_id: str = Field(foreign_key="department.id", index=True)
     type_id: str
     identifier: str
     state: str
@@ -187,7 +191,7 @@ class HolderRow(Table, table=True):
     __tablename__ = "holder"
     version_id: int = Field(primary_key=True, foreign_key="licence_version.id")
     position: int = Field(primary_key=True)
-    name: str
+    name: str = Field(index=True)
     code: str | None = Field(default=None, index=True)
     code_kind: str | None = None
 
@@ -355,6 +359,39 @@ class LandmarkVouchingRow(Table, table=True):
     outbox_id: int = Field(foreign_key="outbox.id")
 
 
+class ClientRow(Table, table=True):
+    """A client of the service: a system of a department, what it may do, and its public keys.
+
+    `types` are the licence types that it is narrowed to, null for all that the department holds; `types`, `rights` and
+    `keys` (JSON Web Keys) are JSON arrays.
+    """
+
+    __tablename__ = "client"
+    name: str = Field(primary_key=True)
+    department_id: str = Field(foreign_key="department.id")
+    types: str | None = None
+    rights: str
+    keys: str
+    added_at: int = Field(sa_type=BigInteger)
+
+
+class KeptAnswerRow(Table, table=True):
+    """What a client was answered under an idempotency key; the parts of a stream are counted from 0.
+
+    `digest` is that of the request, of a stream up to the end of this part. No answer holds data of holders.
+    """
+
+    __tablename__ = "kept_answer"
+    client: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+    digest: bytes
+    status: int
+    body: bytes
+    location: str | None = None
+    kept_at: int = Field(sa_type=BigInteger, index=True)
+
+
 class ImportedRowRow(Table, table=True):
     """A row of a source file that became a licence version: the same row again changes nothing.
 
@@ -411,5 +448,7 @@ PEER = _TABLES["peer"]
 BUNDLE = _TABLES["bundle"]
 STATEMENT = _TABLES["statement"]
 LANDMARK_VOUCHING = _TABLES["landmark_vouching"]
+CLIENT = _TABLES["client"]
+KEPT_ANSWER = _TABLES["kept_answer"]
 IMPORTED_ROW = _TABLES["imported_row"]
 IMPORT_RUN = _TABLES["import_run"]

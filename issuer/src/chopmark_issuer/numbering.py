@@ -20,13 +20,11 @@ from chopmark_issuer.errors import FieldError, RefusedError
 from chopmark_issuer.models import SERIAL
 
 
-def first_number(
-    connection: Connection, licence_type: CatalogueType, department: str, *, number: str | None, serial: str | None
-) -> tuple[str, str]:
-    """The identifier of a new licence, and the number of its first version.
+def given_name(licence_type: CatalogueType, *, number: str | None, serial: str | None) -> str | None:
+    """The serial or number that a department names for a new licence; None where a serial is to be drawn.
 
     Raises:
-        FieldError: a number or serial is given where none belongs, is missing, or is malformed.
+        FieldError: a number or serial is given where none belongs, or is missing.
     """
     if licence_type.numbered_by_standard:
         if number is not None:
@@ -35,16 +33,24 @@ def first_number(
                 where="number",
                 remedy="Give the serial alone, or nothing",
             )
-        name = f"{_next_serial(connection, department, licence_type.type.id):07}" if serial is None else serial
+        return serial
+    if serial is not None:
+        raise FieldError("licences of this type have no serial", where="serial", remedy="Give the number itself")
+    if number is None:
+        raise FieldError("the department gives the number of such a licence", where="number", remedy="Give --number")
+    return number
+
+
+def draw_serials(connection: Connection, department: str, type_id: str, count: int) -> list[str]:
+    """Draw the next serials of a department and type, in the caller's writing transaction."""
+    here = (SERIAL.c.department_id == department) & (SERIAL.c.type_id == type_id)
+    last = connection.execute(select(SERIAL.c.last).where(here)).scalar()
+    if last is None:
+        last = 0
+        connection.execute(insert(SERIAL).values(department_id=department, type_id=type_id, last=count))
     else:
-        if serial is not None:
-            raise FieldError("licences of this type have no serial", where="serial", remedy="Give the number itself")
-        if number is None:
-            raise FieldError(
-                "the department gives the number of such a licence", where="number", remedy="Give --number"
-            )
-        name = number
-    return identifier_and_number(licence_type, department, name)
+        connection.execute(update(SERIAL).where(here).values(last=last + count))
+    return [f"{number:07}" for number in range(last + 1, last + 1 + count)]
 
 
 def identifier_and_number(licence_type: CatalogueType, department: str, name: str) -> tuple[str, str]:
@@ -77,13 +83,3 @@ def next_number(licence_type: CatalogueType, number: str, version: int) -> str:
         raise RefusedError(
             f"there is no number for version {version}: {error.what}", where=number, remedy="Issue a new licence"
         ) from error
-
-
-def _next_serial(connection: Connection, department: str, type_id: str) -> int:
-    here = (SERIAL.c.department_id == department) & (SERIAL.c.type_id == type_id)
-    last = connection.execute(select(SERIAL.c.last).where(here)).scalar()
-    if last is None:
-        connection.execute(insert(SERIAL).values(department_id=department, type_id=type_id, last=1))
-        return 1
-    connection.execute(update(SERIAL).where(here).values(last=last + 1))
-    return int(last) + 1

@@ -18,9 +18,11 @@ from typing import Final
 from chopmark_ledger.errors import BatchRefusedError
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
+from chopmark_issuer.row_ids import next_ids
 
 BATCH_SIZE: Final = 4096
 """Entries of one batch: half a megabyte of hashes, answered in a fraction of a second."""
@@ -51,11 +53,12 @@ class RefusedEntries:
 
 
 def enqueue(connection: Connection, entries: Sequence[bytes]) -> list[int]:
-    """Put entries into the outbox, in the caller's transaction; answers their outbox ids, in order."""
+    """Put entries into the outbox, in the caller's writing transaction; answers their outbox ids, in order."""
     if not entries:
         return []
-    statement = insert(OUTBOX).returning(OUTBOX.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(statement, [{"entry": entry} for entry in entries]).scalars())
+    ids = next_ids(connection, OUTBOX, len(entries))
+    insert_rows(connection, OUTBOX, ("id", "entry"), list(zip(ids, entries, strict=True)))
+    return list(ids)
 
 
 def log_indexes(connection: Connection, outbox_ids: Sequence[int]) -> dict[int, int]:
@@ -81,8 +84,8 @@ def flush(database: Database, submit: Submit, *, at: int) -> int:
         if len(set(taken.values())) != len(taken) or taken.keys() ^ refused.keys() != set(batch.row_ids):
             raise _wrong_answer(batch, len(taken))
         with database.writing() as connection:
-            _note(connection, "log_index", taken)
-            _note(connection, "refused", refused)
+            _note(connection, batch.number, "log_index", taken)
+            _note(connection, batch.number, "refused", refused)
             connection.execute(update(OUTBOX_BATCH).where(OUTBOX_BATCH.c.number == batch.number).values(answered_at=at))
         sent += len(taken)
     return sent
@@ -125,10 +128,13 @@ def _wrong_answer(batch: _Batch, count: int) -> ConflictError:
     )
 
 
-def _note(connection: Connection, column: str, values: Mapping[int, int | str]) -> None:
+def _note(connection: Connection, number: int, column: str, values: Mapping[int, int | str]) -> None:
+    """Note what the log answered, save for rows that are in another batch by now: somebody else, to whom it answered the
+    same, was faster, and what was refused waits again."""
     if values:
+        here = (OUTBOX.c.id == bindparam("row_id")) & (OUTBOX.c.batch_number == number)
         connection.execute(
-            update(OUTBOX).where(OUTBOX.c.id == bindparam("row_id")).values({column: bindparam("value")}),
+            update(OUTBOX).where(here).values({column: bindparam("value")}),
             [{"row_id": row_id, "value": value} for row_id, value in values.items()],
         )
 

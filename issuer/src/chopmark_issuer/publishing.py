@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from chopmark_issuer import outbox
 from chopmark_issuer.database import Database
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.models import CREDENTIAL, DEPARTMENT, OUTBOX
 from chopmark_issuer.peers import WatchedLog, peer_logs
 from chopmark_issuer.public_files import write_public_files
@@ -54,7 +54,14 @@ class Published:
 
 
 def publish(
-    database: Database, keys: KeyFolder, ledger: LedgerClient, settings: Settings, own: WatchedLog, *, at: int
+    database: Database,
+    keys: KeyProvider,
+    ledger: LedgerClient,
+    settings: Settings,
+    own: WatchedLog,
+    *,
+    at: int,
+    landmark: bool = True,
 ) -> Published:
     """Bring the log, and everything that verifiers fetch, to what the registry holds.
 
@@ -65,6 +72,7 @@ def publish(
         settings: where the public files go.
         own: the region's own log, as its landmark file is recomputed.
         at: POSIX seconds.
+        landmark: whether credentials without a landmark get one now; else they wait for the log's own interval.
 
     Raises:
         QuorumError: too few witnesses cosigned.
@@ -79,7 +87,7 @@ def publish(
         )
     sent = send(database, ledger, own.region, at=at)  # 3
     size = ledger.publish(at).checkpoint.size
-    if _credentials_wait_for_landmark(database, ledger):  # 4
+    if landmark and _credentials_wait_for_landmark(database, ledger):  # 4
         ledger.landmark_now(at)
     with database.reading() as connection:
         others, problems = peer_logs(connection, at=at)

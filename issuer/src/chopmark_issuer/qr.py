@@ -1,4 +1,4 @@
-"""Drawing of QR codes: a credential, with the proof that it was logged, as a PNG picture.
+"""Drawing of QR codes: a credential, with the proof that it was logged, as a PNG picture or as SVG.
 
 The text is `EL1:` and base45 (`chopmark.qr_text`), all of it in the alphanumeric mode of ISO/IEC 18004, error
 correction L: a printed licence is flat and clean, and a smaller code is read from further away. The quiet zone is the
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from typing import Any, Final
 
 import qrcode  # type: ignore[import-untyped]  # it comes without types
 from chopmark import qr_text
@@ -45,9 +46,18 @@ def draw_credential(credential: Credential) -> QrPicture:
         NotFoundError: it carries none.
         LimitError: it is too large for a QR code.
     """
+    return draw(credential_text(credential))
+
+
+def credential_text(credential: Credential) -> str:
+    """The text of the QR code of a credential for paper.
+
+    Raises:
+        NotFoundError: it carries no landmark proof.
+    """
     if credential.landmark_proof is None:
         raise NotFoundError("no landmark covers the licence yet", where="QR code", remedy="Publish, then draw it again")
-    return draw(qr_text.encode(credential.encode()))
+    return qr_text.encode(credential.encode())
 
 
 def draw(text: str, *, module: int = _MODULE) -> QrPicture:
@@ -56,6 +66,37 @@ def draw(text: str, *, module: int = _MODULE) -> QrPicture:
     Raises:
         LimitError: it is too long for a QR code, or has a character that the alphanumeric mode does not know.
     """
+    code = _code(text, module)
+    picture = code.make_image().get_image()
+    assert isinstance(picture, Image.Image)  # noqa: S101 - the default image factory draws with Pillow
+    output = io.BytesIO()
+    picture.save(output, format="PNG", optimize=True)
+    return QrPicture(text, code.version, output.getvalue())
+
+
+def draw_svg(text: str) -> bytes:
+    """Draw the text of a code as SVG, one unit a module: one path of the dark modules, on white, crisp at any size.
+
+    Raises:
+        LimitError: as `draw`.
+    """
+    rows = _code(text, 1).get_matrix()
+    runs = []
+    for y, row in enumerate(rows):
+        x = 0
+        for dark, modules in groupby(row):
+            length = len(list(modules))
+            if dark:
+                runs.append(f"M{x} {y}h{length}v1h-{length}z")
+            x += length
+    size = len(rows)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
+        f'<path fill="#fff" d="M0 0h{size}v{size}H0z"/><path d="{"".join(runs)}"/></svg>\n'
+    ).encode("ascii")
+
+
+def _code(text: str, module: int) -> Any:
     if not set(text) <= _ALPHABET:
         raise LimitError("a character that the alphanumeric mode of QR codes does not have", where="QR code")
     code = qrcode.QRCode(error_correction=ERROR_CORRECT_L, box_size=module, border=_QUIET_ZONE)
@@ -66,9 +107,4 @@ def draw(text: str, *, module: int = _MODULE) -> QrPicture:
         raise LimitError(
             f"{len(text)} characters do not fit into a QR code", where="QR code", remedy="Shorten the licence's fields"
         ) from error
-    picture = code.make_image().get_image()
-    assert isinstance(picture, Image.Image)  # noqa: S101 - the default image factory draws with Pillow
-    output = io.BytesIO()
-    picture.save(output, format="PNG", optimize=True)
-    assert code.version is not None  # noqa: S101 - make() set it
-    return QrPicture(text, code.version, output.getvalue())
+    return code

@@ -39,7 +39,8 @@ from chopmark_issuer.catalogue import CatalogueType, add_type, read_type
 from chopmark_issuer.database import Database, open_database
 from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
-from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse, KeyFolder
+from chopmark_issuer.key_provider import KeyProvider, open_keys
+from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse
 from chopmark_issuer.models import REGION, WITNESS
 from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
@@ -104,7 +105,7 @@ class Region:
         self.settings = settings
         self.database = database
         self.clock = clock
-        self.keys = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+        self.keys: KeyProvider = open_keys(settings)
         self.registry = Registry(database, self.keys, random=random)
         self._random = random
         self._witnesses = witnesses
@@ -154,7 +155,7 @@ class Region:
         _make_folder(settings.data)
         database = open_database(settings.database)
         try:
-            folder = KeyFolder(settings.keys, settings.passphrase, cost=settings.cost)
+            provider = open_keys(settings)
             with database.writing() as connection:
                 if connection.execute(select(REGION.c.id)).first() is not None:
                     raise ConflictError(
@@ -162,9 +163,9 @@ class Region:
                     )
                 log = served
                 if log is None:
-                    log = plan_own(connection, folder, plan.region, plan.witnesses, plan.quorum, host=host, at=at)
+                    log = plan_own(connection, provider, plan.region, plan.witnesses, plan.quorum, host=host, at=at)
                 else:
-                    client_key = new_client_key(connection, folder, plan.region, at=at)
+                    client_key = new_client_key(connection, provider, plan.region, at=at)
                     open_served(log, client_key, settings, region=plan.region, random=random).close()
                 connection.execute(
                     insert(REGION).values(
@@ -184,7 +185,7 @@ class Region:
                 )
                 begin_epoch(
                     connection,
-                    folder,
+                    provider,
                     region=plan.region,
                     host=host,
                     count=plan.root_keys,
@@ -192,7 +193,7 @@ class Region:
                     at=at,
                 )
                 if served is None:
-                    create_own(log, folder, settings.log, clock=clock, random=random)
+                    create_own(log, provider, settings.log, clock=clock, random=random)
                     for witness in plan.witnesses:
                         for vkey in log.vkeys:
                             add_log_to_witness(witness, vkey)
@@ -392,12 +393,26 @@ class Region:
         with self.database.writing() as connection:
             peers.end_peer(connection, region, at=self.clock())
 
-    def with_proofs(self, stored: StoredCredential, *, tlog_proof: bool = False) -> Credential:
+    def new_ledger(self) -> LocalLedger | RemoteLedger:
+        """The region's log for another thread: a new client of it where it is served, which the caller closes, else the
+        one of this process.
+
+        Raises: as `ledger`.
+        """
+        if self.log.url is None:
+            return self.ledger
+        key = self.keys.signer(self._log_key().kid)
+        return open_served(self.log, key, self.settings, region=self.region, random=self._random)
+
+    def with_proofs(
+        self, stored: StoredCredential, *, tlog_proof: bool = False, ledger: LocalLedger | RemoteLedger | None = None
+    ) -> Credential:
         """A credential as its holder gets it: with its landmark proof, or a tlog-proof while there is no landmark.
 
         Args:
             stored: as the registry holds it.
             tlog_proof: add the tlog-proof beside a landmark proof; files and wallets keep both, a QR code has no room.
+            ledger: the log, for a thread that has a client of its own.
 
         Raises:
             NotFoundError: the log does not hold it yet; `RefusedError` where it refuses to.
@@ -407,28 +422,30 @@ class Region:
                 raise RefusedError(f"the log refuses the licence: {stored.refused}", where=self.origin)
             raise NotFoundError("the licence is not in the log yet", remedy="Publish first: chopmark issuer publish")
         credential = stored.credential
-        landmark = self.ledger.landmark_proof(stored.log_index)
+        ledger = self.ledger if ledger is None else ledger
+        landmark = ledger.landmark_proof(stored.log_index)
         if landmark is not None:
             credential = credential.with_landmark_proof(landmark)
         if landmark is None or tlog_proof:
-            credential = credential.with_tlog_proof(self.ledger.tlog_proof(stored.log_index))
+            credential = credential.with_tlog_proof(ledger.tlog_proof(stored.log_index))
         return credential
 
-    def send(self) -> int:
+    def send(self, ledger: LocalLedger | RemoteLedger | None = None) -> int:
         """Send what waits to the log, which keeps it, without waiting until it is published; answers how many entries
-        it took.
+        it took. A thread that has a client of its own hands it in.
 
         Raises:
             LedgerError, StorageError: the log is away, or takes nothing now; what waits is sent next time.
         """
-        return send(self.database, self.ledger, self.region, at=self.clock())
+        return send(self.database, self.ledger if ledger is None else ledger, self.region, at=self.clock())
 
-    def publish(self) -> Published:
+    def publish(self, ledger: LocalLedger | RemoteLedger | None = None, *, landmark: bool = True) -> Published:
         """Bring the log, and everything that verifiers fetch, to what the registry holds; see `publishing.publish`."""
         policies = (TlogPolicy.parse(self.policy),)
         place = self.log.url or self.settings.log / "public"
         own = WatchedLog(self.region, self.log.number, self.origin, place, policies)
-        return publish(self.database, self.keys, self.ledger, self.settings, own, at=self.clock())
+        used = self.ledger if ledger is None else ledger
+        return publish(self.database, self.keys, used, self.settings, own, at=self.clock(), landmark=landmark)
 
     def _log_key(self) -> InventoryKey:
         """The key of the log, or the one that the log knows this registry by."""
@@ -464,7 +481,7 @@ class Region:
         at: int,
         algorithm: Algorithm = Algorithm.ED25519,
     ) -> InventoryKey:
-        public_key = self.keys.generate(algorithm).public_key
+        public_key = self.keys.generate(algorithm, use=use).public_key
         return keys.enrol_key(
             connection, public_key, owner=department, use=use, not_before=at, not_after=at + KEY_LIFETIME
         )

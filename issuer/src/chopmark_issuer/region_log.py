@@ -22,7 +22,6 @@ from chopmark.bundle_entries import Log
 from chopmark.bundle_policies import check_log_policy
 from chopmark.errors import FormatError
 from chopmark.identifiers import ORIGIN, host_of
-from chopmark.key_file import LocalSigner
 from chopmark.keys import Algorithm, PublicKey, Signer
 from chopmark.note import TYPE_COSIGNATURE_ML_DSA_44, TYPE_ED25519, NoteVerifier
 from chopmark.tlog_policy import PolicyLog, TlogPolicy
@@ -39,7 +38,8 @@ from chopmark_service.json_web_key import to_jwk
 from sqlalchemy import Connection, Row, insert
 
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.keys import InventoryUse, KeyFolder, enrol_key
+from chopmark_issuer.key_provider import KeyProvider
+from chopmark_issuer.keys import InventoryUse, enrol_key
 from chopmark_issuer.models import WITNESS
 from chopmark_issuer.policies import log_policy
 from chopmark_issuer.settings import Settings
@@ -152,14 +152,14 @@ def open_served(
     )
 
 
-def new_client_key(connection: Connection, keys: KeyFolder, region: str, *, at: int) -> LocalSigner:
+def new_client_key(connection: Connection, keys: KeyProvider, region: str, *, at: int) -> Signer:
     """Make the key by which a served log is to know the registry of a region."""
     return _new_key(connection, keys, region, InventoryUse.LOG_CLIENT, at=at)
 
 
 def plan_own(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     region: str,
     witnesses: Sequence[Path],
     quorum: int | None,
@@ -186,11 +186,11 @@ def plan_own(
 
 
 def create_own(
-    log: RegionLog, keys: KeyFolder, folder: Path, *, clock: Callable[[], int], random: Callable[[int], bytes]
+    log: RegionLog, keys: KeyProvider, folder: Path, *, clock: Callable[[], int], random: Callable[[int], bytes]
 ) -> None:
     """Begin the log that runs in the registry's own process, with keys that were made before.
 
-    Raises: as `chopmark_ledger.client.create_ledger`, and as `KeyFolder.signer`.
+    Raises: as `chopmark_ledger.client.create_ledger`, and as `KeyProvider.signer`.
     """
     create_ledger(
         folder,
@@ -206,7 +206,7 @@ def create_own(
 def open_own(
     log: RegionLog,
     key: Signer,
-    keys: KeyFolder,
+    keys: KeyProvider,
     folder: Path,
     witnesses: Sequence[WitnessClient],
     *,
@@ -215,7 +215,7 @@ def open_own(
 ) -> LocalLedger:
     """The log in the registry's own folder, locked for this process.
 
-    Raises: as `chopmark_ledger.client.open_ledger`, and as `KeyFolder.signer`.
+    Raises: as `chopmark_ledger.client.open_ledger`, and as `KeyProvider.signer`.
     """
     return open_ledger(
         folder,
@@ -237,13 +237,13 @@ def enrolment(region: str, key: PublicKey) -> tuple[str, str]:
 
 def _new_key(
     connection: Connection,
-    keys: KeyFolder,
+    keys: KeyProvider,
     region: str,
     use: InventoryUse,
     *,
     at: int,
     algorithm: Algorithm = Algorithm.ED25519,
-) -> LocalSigner:
+) -> Signer:
     signer = keys.generate(algorithm, use=use)
     enrol_key(connection, signer.public_key, owner=region, use=use, not_before=at, not_after=at + _LIFETIME)
     return signer

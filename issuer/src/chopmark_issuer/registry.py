@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from chopmark.credential import Credential, Usage
 from chopmark.keys import PublicKey
 from chopmark.licence_type import HolderBinding
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select, update
 
 from chopmark_issuer import records
+from chopmark_issuer.bulk_issue import issue_all
 from chopmark_issuer.catalogue import type_in_use
 from chopmark_issuer.database import Database
 from chopmark_issuer.departments import Actor, check_authority
-from chopmark_issuer.errors import ConflictError, FieldError, LifecycleError, NotFoundError, RefusedError
+from chopmark_issuer.errors import FieldError, LifecycleError, NotFoundError, RefusedError
 from chopmark_issuer.holders import checked_holders
 from chopmark_issuer.issuing import (
     ActDraft,
@@ -30,10 +30,10 @@ from chopmark_issuer.issuing import (
     write_credentials,
     write_versions,
 )
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.lifecycle import Act, Standing, State, next_state, state_as_of
 from chopmark_issuer.models import CREDENTIAL, LICENCE
-from chopmark_issuer.numbering import first_number, next_number
+from chopmark_issuer.numbering import next_number
 from chopmark_issuer.records import Licence, StoredCredential, Version, find_licence
 from chopmark_issuer.requests import Amendment, IssuedVersion, IssueRequest
 from chopmark_issuer.standing import check_clock, refresh_standing
@@ -43,7 +43,7 @@ from chopmark_issuer.terms import calendar_day, day_of
 class Registry:
     """The acts of departments on licences. All times are POSIX seconds, given by the caller."""
 
-    def __init__(self, database: Database, keys: KeyFolder, *, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, database: Database, keys: KeyProvider, *, random: Callable[[int], bytes] = os.urandom) -> None:
         self.database = database
         self._keys = keys
         self._random = random
@@ -58,28 +58,10 @@ class Registry:
             NotFoundError: no such type.
         """
         with self.database.writing() as connection:
-            licence_type = type_in_use(connection, request.type_id)
-            check_authority(connection, actor, request.type_id, at=at)
-            identifier, number = first_number(
-                connection, licence_type, actor.department, number=request.number, serial=request.serial
-            )
-            licence_id = _new_licence(connection, actor.department, request.type_id, identifier, at)
-            term = licence_type.term(request.first_day, request.last_day, at)
-            draft = VersionDraft(
-                licence_id=licence_id,
-                version=1,
-                number=number,
-                type=licence_type,
-                fields=licence_type.read_fields(request.fields),
-                issued_on=licence_type.day_of_issue(request.issued_on, at),
-                first_day=day_of(request.first_day),
-                last_day=None if request.last_day is None else day_of(request.last_day),
-                term=term,
-                holders=checked_holders(request.holders),
-                holder_keys=request.holder_keys,
-            )
-            check_binding(licence_type, request.holder_keys)
-            return self._write(connection, actor, draft, Act.ISSUE, at=at, effective_from=term.begin)
+            (outcome,) = issue_all(connection, self._keys, actor, [request], at=at, random=self._random)
+            if isinstance(outcome, RefusedError):
+                raise outcome
+            return outcome
 
     def renew(
         self, actor: Actor, number: str, amendment: Amendment, *, at: int, type_id: str | None = None
@@ -306,27 +288,6 @@ class Registry:
                 "the number is superseded", where=number, remedy=f"The licence now has the number {versions[-1].number}"
             )
         return licence, versions
-
-
-def _new_licence(connection: Connection, department: str, type_id: str, identifier: str, at: int) -> int:
-    try:
-        result = connection.execute(
-            insert(LICENCE)
-            .values(
-                department_id=department,
-                type_id=type_id,
-                identifier=identifier,
-                state=State.VALID.value,
-                current_version=1,
-                created_at=at,
-            )
-            .returning(LICENCE.c.id)
-        )
-    except IntegrityError as error:
-        raise ConflictError(
-            "a licence of this type has that number already", where=identifier, remedy="Renew or change it instead"
-        ) from error
-    return int(result.scalar_one())
 
 
 def _standing(connection: Connection, licence: Licence, at: int, *, day: int | None = None) -> Standing:

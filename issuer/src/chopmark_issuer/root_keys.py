@@ -14,7 +14,8 @@ from sqlalchemy import Connection, insert, select
 
 from chopmark_issuer import outbox
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.keys import InventoryUse, KeyFolder, enrol_key
+from chopmark_issuer.key_provider import KeyProvider
+from chopmark_issuer.keys import InventoryUse, enrol_key
 from chopmark_issuer.models import ROOT_EPOCH
 
 _YEARS_OF_SECONDS = 10 * 366 * 86_400
@@ -25,7 +26,7 @@ _MOST_SIGNATORIES = 7
 
 
 def begin_epoch(
-    connection: Connection, keys: KeyFolder, *, region: str, host: str, count: int, threshold: int, at: int
+    connection: Connection, keys: KeyProvider, *, region: str, host: str, count: int, threshold: int, at: int
 ) -> Roots:
     """Begin the next root epoch, signed by every signatory of the epoch before and of its own.
 
@@ -84,7 +85,7 @@ def root_epochs(connection: Connection) -> dict[int, Roots]:
     return epochs
 
 
-def root_signers(connection: Connection, keys: KeyFolder) -> list[NoteSigner]:
+def root_signers(connection: Connection, keys: KeyProvider) -> list[NoteSigner]:
     """The root keys of the newest epoch, opened."""
     epochs = root_epochs(connection)
     newest = epochs[max(epochs)]

@@ -10,13 +10,19 @@ from pathlib import Path
 
 from chopmark.key_file import DEFAULT_COST, ScryptCost
 
+KEY_FOLDER = "keys"
+"""Within the registry's folder: the encrypted private keys."""
+KEY_SOCKET = "keys.sock"
+"""Within the registry's folder: where the signing process listens, unless it is told another place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`data` is the registry's folder; `passphrase` opens its private keys; `cost` is what a new key file costs.
 
     `witness_passphrase` opens the witnesses that run in folders of this machine, where it is another one.
-    `log_patience` is how many seconds to wait for a served log to answer, and to publish.
+    `key_socket` is where the signing process listens; with it no private key is ever loaded in this process, and the
+    passphrase is not needed. `log_patience` is how many seconds to wait for a served log to answer, and to publish.
     """
 
     data: Path
@@ -24,6 +30,7 @@ class Settings:
     cost: ScryptCost = DEFAULT_COST
     witness_passphrase: bytes | None = field(default=None, repr=False)
     log_patience: float = 60.0
+    key_socket: Path | None = None
 
     @property
     def database(self) -> Path:
@@ -33,7 +40,7 @@ class Settings:
     @property
     def keys(self) -> Path:
         """Encrypted private keys."""
-        return self.data / "keys"
+        return self.data / KEY_FOLDER
 
     @property
     def log(self) -> Path:

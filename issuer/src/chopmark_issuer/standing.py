@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import LifecycleError
-from chopmark_issuer.lifecycle import Standing, State, state_as_of, wire_status
+from chopmark_issuer.lifecycle import Standing, State, Term, state_as_of, wire_status
 from chopmark_issuer.models import ACT, CREDENTIAL, LICENCE, LICENCE_VERSION
 from chopmark_issuer.records import History, histories
 
@@ -49,6 +49,12 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
             statuses,
         )
     return found
+
+
+def state_of_new(term: Term, *, at: int) -> State:
+    """The state of a licence that is issued now for that term, as `refresh_standing` would find it; its credentials
+    show valid, as nothing speaks against one that has not begun, or has ended, but its own days."""
+    return State.EXPIRED if term.ended(at) else State.VALID
 
 
 def check_clock(history: History, at: int) -> None:

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from chopmark_issuer import outbox
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.keys import InventoryUse, KeyFolder, key_in_use
+from chopmark_issuer.key_provider import KeyProvider
+from chopmark_issuer.keys import InventoryUse, key_in_use
 from chopmark_issuer.models import CREDENTIAL, REGION, STATUS_LIST, STATUS_TOKEN
 
 LIST_SIZE: Final = 1 << 20
@@ -114,7 +115,7 @@ def _draw(connection: Connection, number: int, count: int, random: Callable[[int
     return list(found)
 
 
-def sign_lists(connection: Connection, keys: KeyFolder, *, at: int) -> int:
+def sign_lists(connection: Connection, keys: KeyProvider, *, at: int) -> int:
     """Sign the lists that need a new token and put their entries into the outbox; answers how many were signed.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from chopmark_issuer.errors import CatalogueError, FieldError
@@ -43,11 +44,13 @@ def read_day(text: str, *, where: str) -> date:
         raise FieldError("not a day of the form 2026-11-22", where=where) from None
 
 
+@lru_cache(maxsize=64)
 def day_at(moment: int, zone: ZoneInfo) -> int:
     """The day that it is in a zone at a moment (POSIX seconds)."""
     return day_of(datetime.fromtimestamp(moment, UTC).astimezone(zone).date())
 
 
+@lru_cache(maxsize=4096)
 def day_begins(calendar_day: date, zone: ZoneInfo) -> int:
     """The moment a day begins in a zone, POSIX seconds."""
     return int(datetime.combine(calendar_day, time(), zone).timestamp())

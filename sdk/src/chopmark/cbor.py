@@ -21,9 +21,10 @@ byte. So each value has one encoding and each accepted encoding one value. Array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, TypeAlias, cast
 
@@ -343,7 +344,9 @@ def _head(major: int, argument: int) -> bytes:
 _INTEGERS: Final = {number: _head(0, number) if number >= 0 else _head(1, -1 - number) for number in range(-256, 256)}
 _BYTES_HEADS: Final = tuple(_head(2, size) for size in range(256))
 _TEXT_HEADS: Final = tuple(_head(3, size) for size in range(256))
-_first = itemgetter(0)
+_ARRAY_HEADS: Final = tuple(_head(4, size) for size in range(24))
+_MAP_HEADS: Final = tuple(_head(5, size) for size in range(24))
+_second = itemgetter(1)
 
 
 def bytes_head(size: int) -> bytes:
@@ -372,27 +375,27 @@ def encode(value: Encodable) -> bytes:
 def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
     """Put the encoding of `value` piece by piece; `levels` is how many containers may still open."""
     kind = type(value)
-    if kind is int:
-        put(_INTEGERS[value] if -256 <= value < 256 else _integer(value))
-    elif kind is bytes:
-        put(bytes_head(len(value)))
-        put(value)
-    elif kind is str:
+    if kind is str:
         raw = value.encode()
         size = len(raw)
         put(_TEXT_HEADS[size] if size < 256 else _head(3, size))
         put(raw)
+    elif kind is int:
+        put(_INTEGERS[value] if -256 <= value < 256 else _integer(value))
+    elif kind is bytes:
+        put(bytes_head(len(value)))
+        put(value)
     elif kind is dict:
-        _check_room(len(value), levels)
-        put(_head(5, len(value)))
-        pairs = [(_key(key), element) for key, element in value.items()]
-        pairs.sort(key=_first)
-        for encoded, element in pairs:
+        size = len(value)
+        _check_room(size, levels)
+        put(_MAP_HEADS[size] if size < 24 else _head(5, size))
+        for key, encoded in _key_order(*value) if size < 24 else _ordered(value):
             put(encoded)
-            _write(element, put, levels - 1)
+            _write(value[key], put, levels - 1)
     elif kind is list or kind is tuple:
-        _check_room(len(value), levels)
-        put(_head(4, len(value)))
+        size = len(value)
+        _check_room(size, levels)
+        put(_ARRAY_HEADS[size] if size < 24 else _head(4, size))
         for element in value:
             _write(element, put, levels - 1)
     elif kind is bool:
@@ -405,6 +408,17 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
         _write(value.value, put, levels - 1)
     else:
         _write(_plain(value), put, levels)
+
+
+def _ordered(keys: Iterable[object]) -> tuple[tuple[Any, bytes], ...]:
+    """Keys with their encodings, in the order of these."""
+    return tuple(sorted(((key, _key(key)) for key in keys), key=_second))
+
+
+# The maps of one kind have the same few keys. Typed, as True and 1 are one key to a dictionary, and only 1 is a key here.
+@lru_cache(maxsize=1024, typed=True)
+def _key_order(*keys: object) -> tuple[tuple[Any, bytes], ...]:
+    return _ordered(keys)
 
 
 def _integer(value: int) -> bytes:

@@ -41,6 +41,8 @@ LANDMARK_PROOF: Final = -65538
 TLOG_PROOF: Final = -65539
 
 _CONTEXT: Final = b"\x84\x6aSignature1"
+_SIGN1_HEAD: Final = b"\xd2\x84"
+_NO_HEADERS: Final = b"\xa0"
 _SMALL_HEADER: Final = 64
 """Bytes of a protected header that is worth remembering; a credential's has 19."""
 
@@ -105,15 +107,27 @@ class Sign1:
 
     def encode(self) -> bytes:
         """The message as CBOR."""
-        return cbor.encode(self.value())
+        # what `value` is, written out: each credential of a bulk issue is encoded once
+        head = cbor.bytes_head
+        parts = (
+            _SIGN1_HEAD,
+            head(len(self.protected)),
+            self.protected,
+            cbor.encode(self.unprotected) if self.unprotected else _NO_HEADERS,
+            head(len(self.payload)),
+            self.payload,
+            head(len(self.signature)),
+            self.signature,
+        )
+        return b"".join(parts)
 
     def to_be_signed(self) -> bytes:
         """The Sig_structure: the bytes that the signature covers."""
-        return _sig_structure(self.protected, self.payload)
+        return sig_structure(self.protected, self.payload)
 
     def digest(self) -> bytes:
         """SHA-256 of the Sig_structure: what was signed, whatever the signature's bytes."""
-        return hashlib.sha256(_sig_structure(self.protected, self.payload)).digest()
+        return hashlib.sha256(sig_structure(self.protected, self.payload)).digest()
 
     def verify(self, public_key: PublicKey) -> None:
         """Check the signature.
@@ -126,7 +140,7 @@ class Sign1:
                 f"the header names {self.algorithm.text} where the key is for {public_key.algorithm.text}",
                 where=f"key {public_key.kid.hex()}",
             )
-        public_key.verify(_sig_structure(self.protected, self.payload), self.signature)
+        public_key.verify(sig_structure(self.protected, self.payload), self.signature)
 
 
 def _read_header(protected: bytes, where: str) -> tuple[Mapping[Key, Value], Algorithm]:
@@ -169,10 +183,27 @@ def sign1(
     algorithm = signer.public_key.algorithm
     protected_map: dict[Key, Value] = {ALG: int(algorithm), **protected}
     encoded = cbor.encode(protected_map)
-    signature = signer.sign(_sig_structure(encoded, payload))
-    return Sign1.from_value(Tagged([encoded, dict(unprotected or {}), payload, signature]))
+    return signed(encoded, payload, signer.sign(sig_structure(encoded, payload)), unprotected=unprotected)
 
 
-def _sig_structure(protected: bytes, payload: bytes) -> bytes:
+def signed(
+    protected: bytes, payload: bytes, signature: bytes, *, unprotected: Mapping[Key, Value] | None = None
+) -> Sign1:
+    """Put a message together whose signature was made elsewhere; it is not verified here.
+
+    Args:
+        protected: the encoding of the protected header, `alg` included.
+        payload: what was signed.
+        signature: the signature over `sig_structure(protected, payload)`.
+        unprotected: the unprotected header.
+
+    Raises:
+        FormatError: as `Sign1.from_value`.
+    """
+    return Sign1.from_value(Tagged([protected, dict(unprotected or {}), payload, signature]))
+
+
+def sig_structure(protected: bytes, payload: bytes) -> bytes:
+    """The Sig_structure, the bytes that a signature covers, of an encoded protected header and a payload."""
     head = cbor.bytes_head
     return b"".join((_CONTEXT, head(len(protected)), protected, b"\x40", head(len(payload)), payload))

@@ -18,9 +18,11 @@ Sig_structure: it does not change with what is disclosed, with the proofs, or wi
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from chopmark import cbor, cose, qr_text
@@ -41,7 +43,7 @@ from chopmark.cose import Sign1
 from chopmark.disclosure import SALT_SIZE, Disclosure
 from chopmark.errors import FormatError, LimitError, UnsupportedError
 from chopmark.identifiers import region_of
-from chopmark.keys import PublicKey, Signer
+from chopmark.keys import Algorithm, PublicKey, Signer
 from chopmark.landmark import LandmarkProof
 from chopmark.limits import LIMITS
 
@@ -52,7 +54,9 @@ __all__ = [
     "Disclosure",
     "Kind",
     "StatusReference",
+    "UnsignedCredential",
     "Usage",
+    "draft_credential",
     "issue_credential",
 ]
 
@@ -246,6 +250,40 @@ class Credential:
         return replace(self.sign1, unprotected=unprotected)
 
 
+@dataclass(frozen=True, slots=True)
+class UnsignedCredential:
+    """A credential that lacks nothing but its issuer's signature, which whoever holds the key makes over `to_sign`.
+
+    `to_sign` is the Sig_structure; the `digest` is that of the signed credential already.
+    """
+
+    kind: Kind
+    algorithm: Algorithm
+    to_sign: bytes
+    digest: bytes
+    disclosures: tuple[Disclosure, ...]
+    _read: ReadClaims = field(repr=False)
+    _protected: bytes = field(repr=False)
+    _payload: bytes = field(repr=False)
+    _unprotected: Mapping[Key, Value] = field(repr=False)
+
+    def signed(self, signature: bytes) -> Credential:
+        """The credential with this signature, which is not verified here.
+
+        Raises:
+            FormatError: it has not the size of a signature of that algorithm.
+        """
+        if len(signature) != self.algorithm.signature_size:
+            raise FormatError(
+                f"{len(signature)} bytes are no {self.algorithm.text} signature", where="credential, signature"
+            )
+        sign1 = cose.signed(self._protected, self._payload, signature, unprotected=self._unprotected)
+        read = self._read
+        return Credential(
+            self.kind, read.claims, sign1, self.digest, self.disclosures, read.redacted_fields, read.redacted_claims
+        )
+
+
 def issue_credential(
     signer: Signer,
     claims: Claims,
@@ -271,22 +309,40 @@ def issue_credential(
         FormatError: the claims are not of the profile, or a bearer credential would hide something; `LimitError`
             where they are too large.
     """
+    draft = draft_credential(
+        signer.public_key, claims, selective=selective, hide_licence_number=hide_licence_number, random=random
+    )
+    return draft.signed(signer.sign(draft.to_sign))
+
+
+def draft_credential(
+    public_key: PublicKey,
+    claims: Claims,
+    *,
+    selective: Collection[int] = (),
+    hide_licence_number: bool = False,
+    random: Callable[[int], bytes] = os.urandom,
+) -> UnsignedCredential:
+    """Make a credential up to its signature, where the private key is elsewhere; see `issue_credential`.
+
+    Raises:
+        FormatError: as `issue_credential`.
+    """
     kind = Kind.BEARER if claims.holder_key is None else Kind.HOLDER_BOUND
     if kind is Kind.BEARER and claims.credential_id is None:
         claims = replace(claims, credential_id=random(16))
     payload = write_claims(claims)
-    fields = dict(claims.fields.items())
     disclosures: list[Disclosure] = []
     if hide_licence_number:
         number = Disclosure(random(SALT_SIZE), read_licence_number(payload.pop(SUB, None), where="sub"), SUB)
         payload[REDACTED] = [number.digest()]
         disclosures.append(number)
     if selective:
-        absent = set(selective) - fields.keys()
+        absent = set(selective) - claims.fields.keys()
         if absent:
             raise FormatError(f"no field {', '.join(map(str, sorted(absent)))} to make selective", where="fields")
-        hidden = [Disclosure(random(SALT_SIZE), fields[key], key) for key in sorted(set(selective))]
-        shown: dict[Key, Value] = {key: value for key, value in fields.items() if key not in selective}
+        hidden = [Disclosure(random(SALT_SIZE), claims.fields[key], key) for key in sorted(set(selective))]
+        shown: dict[Key, Value] = {key: value for key, value in claims.fields.items() if key not in selective}
         # sorted, so that the place of a digest does not tell which field it hides
         digests: list[Value] = [*sorted(disclosure.digest() for disclosure in hidden)]
         shown[REDACTED] = digests
@@ -295,16 +351,27 @@ def issue_credential(
     read = read_claims(payload, kind)
     encoded = cbor.encode(payload)
     contents: list[Value] = [disclosure.encode() for disclosure in disclosures]
-    size = len(encoded) + len(cbor.encode(contents))
+    size = len(encoded) + (len(cbor.encode(contents)) if contents else 0)
     if size > LIMITS.credential_size - _HEADERS_AND_PATH:
         raise LimitError(f"{size} bytes of claims and disclosures, too many for a credential", where="claims")
-    sign1 = cose.sign1(
-        signer,
-        protected={cose.KID: signer.public_key.kid, cose.TYP: kind.value},
-        payload=encoded,
-        unprotected={cose.SD_CLAIMS: contents} if contents else {},
+    protected = _protected_header(public_key.algorithm, public_key.kid, kind)
+    to_sign = cose.sig_structure(protected, encoded)
+    return UnsignedCredential(
+        kind,
+        public_key.algorithm,
+        to_sign,
+        hashlib.sha256(to_sign).digest(),
+        tuple(disclosures),
+        read,
+        protected,
+        encoded,
+        {cose.SD_CLAIMS: contents} if contents else {},
     )
-    return _assemble(kind, sign1, read)
+
+
+@lru_cache(maxsize=1024)
+def _protected_header(algorithm: Algorithm, kid: bytes, kind: Kind) -> bytes:
+    return cbor.encode({cose.ALG: int(algorithm), cose.KID: kid, cose.TYP: kind.value})
 
 
 def _assemble(kind: Kind, sign1: Sign1, read: ReadClaims) -> Credential:

@@ -3,13 +3,14 @@
 Specifications: scrypt, RFC 7914; ChaCha20-Poly1305, RFC 8439.
 
     {"format": "chopmark/key-file/v1",
-     "alg": "Ed25519", "kid": "0f3c…", "pub": "base64",
+     "alg": "Ed25519", "kid": "0f3c…", "pub": "base64", "use": "credential",
      "kdf": {"name": "scrypt", "n": 32768, "r": 8, "p": 1, "salt": "base64, 16 bytes"},
      "cipher": {"name": "ChaCha20-Poly1305", "nonce": "base64, 12 bytes", "text": "base64, 32 + 16 bytes"}}
 
 The encryption key is scrypt of the passphrase (32 bytes); what is encrypted are the 32 private bytes of the signer;
-everything outside `cipher` is authenticated with them, so neither the public key nor the cost can be altered
-unnoticed. The public half is readable without the passphrase, but is only proven by `load`.
+everything outside `cipher` is authenticated with them, so neither the public key nor the cost nor the use can be
+altered unnoticed. `use` is a word of whoever made the key for what it may sign, and is left out where nobody asks. The
+public half is readable without the passphrase, but is only proven by `load`.
 
 The passphrase is an argument: this module reads no environment. The functions on bytes do no I/O; `write_key_file`
 makes the file readable by its owner only and never replaces an existing one.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ _MAX_FILE_SIZE = 16 * 1024
 _MAX_MEMORY = 256 * 1024 * 1024
 """What a key file may make its reader allocate: 128·n·r bytes."""
 _MAX_PARALLEL = 4
+_USE = re.compile(r"[a-z][a-z-]{0,39}", re.ASCII)
 _MIN_N = 2**10
 _MAX_N = 2**20
 
@@ -77,13 +80,17 @@ DEFAULT_COST = ScryptCost()
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A key file as read: the public half in clear, the private one still encrypted."""
+    """A key file as read: the public half in clear, the private one still encrypted; `use` is None where none is said.
+
+    What stands in clear is proven only by `load`.
+    """
 
     public_key: PublicKey
     cost: ScryptCost
     salt: bytes
     nonce: bytes
     ciphertext: bytes
+    use: str | None = None
 
     def load(self, passphrase: bytes, *, where: str = "key file") -> LocalSigner:
         """Decrypt the private key and check that it belongs to the public one.
@@ -92,7 +99,7 @@ class KeyFile:
             KeyMaterialError: the passphrase is another one, or the file was altered.
         """
         key = _derive(passphrase, self.salt, self.cost)
-        header = _header(self.public_key, self.cost, self.salt)
+        header = _header(self.public_key, self.cost, self.salt, self.use)
         try:
             private = ChaCha20Poly1305(key).decrypt(self.nonce, self.ciphertext, _canonical(header))
         except InvalidTag:
@@ -112,16 +119,20 @@ def encrypt_key(
     passphrase: bytes,
     *,
     cost: ScryptCost = DEFAULT_COST,
+    use: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """Make the bytes of a key file.
 
     Raises:
         KeyMaterialError: an empty passphrase.
+        FormatError: a use that is no word.
     """
+    if use is not None:
+        _check_use(use, "use")
     salt = random(16)
     nonce = random(12)
-    header = _header(signer.public_key, cost, salt)
+    header = _header(signer.public_key, cost, salt, use)
     key = _derive(passphrase, salt, cost)
     text = ChaCha20Poly1305(key).encrypt(nonce, signer.private_bytes(), _canonical(header))
     cipher = {"name": _CIPHER, "nonce": strict.base64_encode(nonce), "text": strict.base64_encode(text)}
@@ -140,7 +151,10 @@ def parse_key_file(data: bytes, *, where: str = "key file") -> KeyFile:
         raise FormatError("not a key file", where=where)
     if document["format"] != FORMAT:
         raise UnsupportedError(f"the format is {document['format'][:40]!r}, not {FORMAT!r}", where=where)
-    _members(document, {"format", "alg", "kid", "pub", "kdf", "cipher"}, where)
+    use = document.get("use")
+    if "use" in document:
+        use = _check_use(_text(document, "use", where), f"{where}, use")
+    _members(document, {"format", "alg", "kid", "pub", "kdf", "cipher"} | document.keys() & {"use"}, where)
     kdf = _members(document["kdf"], {"name", "n", "r", "p", "salt"}, f"{where}, kdf")
     cipher = _members(document["cipher"], {"name", "nonce", "text"}, f"{where}, cipher")
     if kdf["name"] != "scrypt":
@@ -157,6 +171,7 @@ def parse_key_file(data: bytes, *, where: str = "key file") -> KeyFile:
         strict.base64_decode(_text(kdf, "salt", where), where=f"{where}, kdf.salt", size=16),
         strict.base64_decode(_text(cipher, "nonce", where), where=f"{where}, cipher.nonce", size=12),
         strict.base64_decode(_text(cipher, "text", where), where=f"{where}, cipher.text", size=48),
+        use,
     )
 
 
@@ -166,6 +181,7 @@ def write_key_file(
     passphrase: bytes,
     *,
     cost: ScryptCost = DEFAULT_COST,
+    use: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> None:
     """Write a new key file, mode 0600, durably; its folder must exist.
@@ -173,8 +189,9 @@ def write_key_file(
     Raises:
         StorageError: the file exists already, or cannot be written.
         KeyMaterialError: an empty passphrase.
+        FormatError: a use that is no word.
     """
-    data = encrypt_key(signer, passphrase, cost=cost, random=random)
+    data = encrypt_key(signer, passphrase, cost=cost, use=use, random=random)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -220,8 +237,16 @@ def _derive(passphrase: bytes, salt: bytes, cost: ScryptCost) -> bytes:
     return Scrypt(salt=salt, length=32, n=cost.n, r=cost.r, p=cost.p).derive(passphrase)
 
 
-def _header(public_key: PublicKey, cost: ScryptCost, salt: bytes) -> dict[str, Any]:
+def _check_use(use: str, where: str) -> str:
+    if _USE.fullmatch(use) is None:
+        raise FormatError("not a word of up to 40 lower-case letters and hyphens", where=where)
+    return use
+
+
+def _header(public_key: PublicKey, cost: ScryptCost, salt: bytes, use: str | None) -> dict[str, Any]:
+    said = {} if use is None else {"use": use}
     return {
+        **said,
         "format": FORMAT,
         "alg": public_key.algorithm_text,
         "kid": public_key.kid.hex(),

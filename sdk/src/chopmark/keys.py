@@ -80,6 +80,11 @@ class Algorithm(IntEnum):
         """The name used in JSON: `Ed25519`, `ES256` or `ML-DSA-44`."""
         return _NAMES[self]
 
+    @property
+    def signature_size(self) -> int:
+        """Bytes of a signature."""
+        return _SIGNATURE_SIZE[self]
+
     @classmethod
     def from_identifier(cls, identifier: object, *, where: str) -> Algorithm:
         """Read a COSE algorithm identifier.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chopmark import organisation_code
 from chopmark.errors import FormatError
@@ -30,6 +31,7 @@ _SERIAL = re.compile(r"[0-9A-Z]{7,32}", re.ASCII)
 _CIRCULATING_SERIAL = re.compile(r"[0-9A-Z_]{0,63}[0-9A-Z][0-9A-Z_]{0,63}", re.ASCII)
 _VERSION = re.compile(r"[0-9]{3}", re.ASCII)
 _LONGEST = 200
+_NO_BODY = "a check character is made of upper-case letters and digits only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class LicenceNumber:
         warnings = _deviations(type_code, issuer_code, serial, digits)
         if warnings:
             raise FormatError(warnings[0], where="licence number")
-        check = check_character(type_code + issuer_code + serial + digits)
+        product = _product(_product_of_codes(type_code, issuer_code), serial + digits)
+        check = _ALPHABET[(37 - product) % 36]
         return cls(type_code, issuer_code, serial, version, check)
 
     @property
@@ -83,12 +86,25 @@ def check_character(body: str) -> str:
     Raises:
         FormatError: another character, or none.
     """
-    if not body or not all(character in _VALUES for character in body):
-        raise FormatError("a check character is made of upper-case letters and digits only")
-    product = 36
-    for character in body:
-        product = ((product + _VALUES[character]) % 36 or 36) * 2 % 37
-    return _ALPHABET[(37 - product) % 36]
+    if not body:
+        raise FormatError(_NO_BODY)
+    return _ALPHABET[(37 - _product(36, body)) % 36]
+
+
+def _product(product: int, body: str) -> int:
+    """Carry the product of MOD 37,36 on over some characters."""
+    try:
+        for character in body:
+            product = ((product + _VALUES[character]) % 36 or 36) * 2 % 37
+    except KeyError:
+        raise FormatError(_NO_BODY) from None
+    return product
+
+
+@lru_cache(maxsize=1024)
+def _product_of_codes(type_code: str, issuer_code: str) -> int:
+    """The product over the beginning that all licences of a type and issuer have."""
+    return _product(36, type_code + issuer_code)
 
 
 def parse(text: str, strict: bool = True) -> LicenceNumber:
@@ -152,6 +168,7 @@ def _deviations(type_code: str, issuer_code: str, serial: str, version: str) -> 
     return tuple(warnings)
 
 
+@lru_cache(maxsize=1024)
 def _is_organisation_code(code: str) -> bool:
     try:
         organisation_code.validate(code)

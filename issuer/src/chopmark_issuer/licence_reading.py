@@ -1,0 +1,157 @@
+"""What a client may read of its department's licences, as the service answers it.
+
+A licence of another department, or of a type that the client is narrowed from, is not there for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from chopmark_issuer import api_answers, records
+from chopmark_issuer.api_requests import moment
+from chopmark_issuer.catalogue import CatalogueType, all_types, read_type, type_in_use
+from chopmark_issuer.clients import DepartmentClient, client_actor
+from chopmark_issuer.errors import DatabaseError, NotFoundError
+from chopmark_issuer.lifecycle import Standing, State, state_as_of
+from chopmark_issuer.models import LICENCE_TYPE
+from chopmark_issuer.records import Licence, StoredCredential, Version, find_licence
+from chopmark_issuer.search import Found, Wanted, acts_of, find_licences
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reading transaction of a client, at a time (POSIX seconds)."""
+
+    connection: Connection
+    client: DepartmentClient
+    at: int
+
+    def types(self) -> list[dict[str, Any]]:
+        """The newest schema version of every type of the catalogue."""
+        newest = {entry.type.id: entry for entry in all_types(self.connection)}
+        granted = self._granted()
+        return [api_answers.licence_type(entry, granted=entry.type.id in granted) for entry in newest.values()]
+
+    def type(self, type_id: str) -> dict[str, Any]:
+        """The newest schema version of a type.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            entry = type_in_use(self.connection, type_id)
+        except NotFoundError as error:
+            raise NotFoundError("the catalogue has no such type", where=type_id[:100]) from error
+        return api_answers.licence_type(entry, granted=type_id in self._granted())
+
+    def search(self, wanted: Wanted) -> list[Found]:
+        """The licences that are looked for."""
+        return find_licences(self.connection, self.client, wanted, at=self.at)
+
+    def licence(self, number: str, type_id: str | None) -> dict[str, Any]:
+        """A licence as the version of that number says.
+
+        Raises:
+            NotFoundError, ConflictError: as `records.find_licence`.
+        """
+        licence, versions = self._find(number, type_id)
+        version = _of_number(versions, number)
+        shown = api_answers.licence(
+            self._type_of(licence, version),
+            self._state(licence, self.at),
+            version,
+            records.holders(self.connection, version.id),
+            records.credentials(self.connection, version.id),
+        )
+        if versions[-1].number != number:
+            shown["superseded_by"] = versions[-1].number
+        return shown
+
+    def history(self, number: str, type_id: str | None, day: str | None, known_at: str | None) -> dict[str, Any]:
+        """The history of a licence; with a day or moment also what it was then, as known at another moment or now.
+
+        Raises:
+            NotFoundError, ConflictError: as `licence`.
+            FormatError, FieldError: no day or moment.
+        """
+        licence, versions = self._find(number, type_id)
+        shown = api_answers.history(versions, acts_of(self.connection, licence.id))
+        if day is not None or known_at is not None:
+            zone = type_in_use(self.connection, licence.type_id).zone
+            known = self.at if known_at is None else moment(known_at, zone, where="known_at")
+            then = known if day is None else moment(day, zone, where="day")
+            standing = self._standing(licence, at=then, known_at=known)
+            shown["as_of"] = api_answers.as_of(standing, moment=then, known_at=known)
+        return shown
+
+    def status(self, number: str, type_id: str | None) -> dict[str, Any]:
+        """Where a licence stands now, and what its status list is to show of each credential of that version.
+
+        Raises:
+            NotFoundError, ConflictError: as `licence`.
+        """
+        licence, versions = self._find(number, type_id)
+        version = _of_number(versions, number)
+        shown: dict[str, Any] = {
+            "number": version.number,
+            "state": self._state(licence, self.at).value,
+            "version": version.version,
+            "credentials": [api_answers.credential(each) for each in records.credentials(self.connection, version.id)],
+        }
+        if versions[-1].number != number:
+            shown["superseded_by"] = versions[-1].number
+        return shown
+
+    def credential(self, number: str, type_id: str | None, digest: str | None) -> StoredCredential:
+        """The newest credential of the version of that number that was not withdrawn, or the one of that digest.
+
+        Raises:
+            NotFoundError: there is none; and as `licence`.
+        """
+        _, versions = self._find(number, type_id)
+        version = _of_number(versions, number)
+        stored = records.credentials(self.connection, version.id)
+        fitting = [
+            each
+            for each in stored
+            if (each.withdrawn_at is None if digest is None else each.credential.digest.hex() == digest)
+        ]
+        if not fitting:
+            raise NotFoundError("the licence has no such credential", where=number)
+        return fitting[-1]
+
+    def _find(self, number: str, type_id: str | None) -> tuple[Licence, list[Version]]:
+        licence = find_licence(self.connection, number, department=self.client.department, type_id=type_id)
+        if not self.client.sees(licence.type_id):
+            raise NotFoundError("there is no licence of that number", where=number[:200])
+        return licence, records.versions(self.connection, licence.id)
+
+    def _granted(self) -> frozenset[str]:
+        return client_actor(self.connection, self.client, self.at).types
+
+    def _standing(self, licence: Licence, *, at: int, known_at: int) -> Standing | None:
+        history = records.histories(self.connection, [licence.id])[licence.id]
+        return state_as_of(history.acts, history.terms, at=at, known_at=known_at)
+
+    def _state(self, licence: Licence, at: int) -> State:
+        """Where it stands; one that has not begun counts as it will be when it does."""
+        standing = self._standing(licence, at=at, known_at=at)
+        return State.VALID if standing is None else standing.state
+
+    def _type_of(self, licence: Licence, version: Version) -> CatalogueType:
+        """The type in the schema version that this version of the licence has."""
+        definition = self.connection.execute(
+            select(LICENCE_TYPE.c.definition).where(
+                LICENCE_TYPE.c.type_id == licence.type_id, LICENCE_TYPE.c.schema_version == version.schema_version
+            )
+        ).scalar()
+        if definition is None:
+            raise DatabaseError("the schema version of a licence is not in the catalogue", where=licence.type_id)
+        return read_type(definition)
+
+
+def _of_number(versions: list[Version], number: str) -> Version:
+    return [version for version in versions if version.number == number][-1]
