@@ -1,7 +1,8 @@
 """The registry's database: opened, migrated, and used in transactions of two kinds.
 
 SQLite in WAL mode with `synchronous=FULL`: what a transaction answered is on disk. `writing` takes the write lock at
-once (`BEGIN IMMEDIATE`), so that what it reads is still true when it writes; `reading` sees one state throughout.
+once (`BEGIN IMMEDIATE`), so that what it reads is still true when it writes, and writers take turns
+(`chopmark_issuer.writer_turns`); `reading` sees one state throughout.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.writer_turns import WriterTurns
 
 _BUSY_SECONDS = 60
 """How long a transaction waits for another writer: an import commits every few hundred milliseconds."""
@@ -32,6 +34,7 @@ class Database:
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
+        self._turns = WriterTurns(path, patience=_BUSY_SECONDS)
         self.path = path
         self._writers = threading.Lock()  # SQLite lets writers poll: here they wait for each other without a pause
 
@@ -52,7 +55,7 @@ class Database:
         Raises:
             DatabaseError: the database cannot be used, or another writer held it for a minute.
         """
-        with self._writers, self._translated(), self._engine.connect() as opened:
+        with self._writers, self._translated(), self._turns.taken(), self._engine.connect() as opened:
             connection = opened.execution_options(chopmark_writes=True)
             with connection.begin():
                 yield connection

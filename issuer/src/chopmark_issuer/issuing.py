@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -52,6 +53,7 @@ _VERSION_COLUMNS = (
     "supersedes",
     "created_at",
 )
+_HOLDER_COLUMNS = ("version_id", "position", "name", "code", "code_kind")
 _CREDENTIAL_COLUMNS = (
     "version_id",
     "digest",
@@ -221,20 +223,17 @@ def write_prepared(
     """Write what `prepare_versions` made, in the same transaction; the licences must be there."""
     if not prepared:
         return []
-    insert_rows(
-        connection,
-        LICENCE_VERSION,
-        _VERSION_COLUMNS,
-        [_version_row(each.version_id, each.draft, at) for each in prepared],
-    )
-    holders = [
-        (each.version_id, position, holder.name, holder.code, holder.code_kind)
-        for each in prepared
-        for position, holder in enumerate(each.draft.holders)
-    ]
-    insert_rows(connection, HOLDER, ("version_id", "position", "name", "code", "code_kind"), holders)
     unsigned = [credential for each in prepared for credential in each.credentials]
-    signed = iter(_write_credentials(connection, keys, department, unsigned, at=at))
+    with _signing(keys, unsigned) as signatures:
+        versions = [_version_row(each.version_id, each.draft, at) for each in prepared]
+        insert_rows(connection, LICENCE_VERSION, _VERSION_COLUMNS, versions)
+        holders = [
+            (each.version_id, position, holder.name, holder.code, holder.code_kind)
+            for each in prepared
+            for position, holder in enumerate(each.draft.holders)
+        ]
+        insert_rows(connection, HOLDER, _HOLDER_COLUMNS, holders)
+        signed = iter(_write_credentials(connection, signatures, department, unsigned, at=at))
     return [
         WrittenVersion(each.version_id, each.draft, tuple(islice(signed, len(each.credentials)))) for each in prepared
     ]
@@ -260,7 +259,10 @@ def write_credentials(
         if isinstance(outcome, FieldError):
             raise outcome
         prepared.append(outcome)
-    return _write_credentials(connection, keys, department, prepared, at=at)
+    if not prepared:
+        return []
+    with _signing(keys, prepared) as signatures:
+        return _write_credentials(connection, signatures, department, prepared, at=at)
 
 
 def _prepare(
@@ -316,23 +318,31 @@ def _unsigned(
     return PreparedCredential(draft, public_key.kid.hex(), place, unsigned)
 
 
+def _signing(
+    keys: KeyProvider, prepared: Sequence[PreparedCredential]
+) -> AbstractContextManager[Callable[[], list[bytes]]]:
+    """Have credentials signed, by the one key they name, while their other rows are written."""
+    return keys.signing(prepared[0].kid, [each.unsigned.to_sign for each in prepared])
+
+
 def _write_credentials(
-    connection: Connection, keys: KeyProvider, department: str, prepared: Sequence[PreparedCredential], *, at: int
+    connection: Connection,
+    signatures: Callable[[], list[bytes]],
+    department: str,
+    prepared: Sequence[PreparedCredential],
+    *,
+    at: int,
 ) -> list[Credential]:
-    if not prepared:
-        return []
-    kid = prepared[0].kid
-    signatures = keys.sign_all(kid, [each.unsigned.to_sign for each in prepared])
-    credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures, strict=True)]
     outbox_ids = outbox.enqueue(
-        connection, [CredentialEntry(department, credential.digest).encode() for credential in credentials]
+        connection, [CredentialEntry(department, each.unsigned.digest).encode() for each in prepared]
     )
+    credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures(), strict=True)]
     rows = [
         (
             each.draft.version_id,
             credential.digest,
             credential.encode(),
-            kid,
+            each.kid,
             None if each.draft.holder_key is None else each.draft.holder_key.thumbprint,
             None if each.place is None else each.place.list_number,
             None if each.place is None else each.place.index,

@@ -8,7 +8,8 @@ What signs takes a `KeyProvider` and does not know which of them it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from chopmark.keys import Algorithm, Signer
@@ -36,6 +37,14 @@ class KeyProvider(Protocol):
 
         Raises:
             StorageError, KeyMaterialError, SigningProcessError: as `signer`.
+        """
+        ...
+
+    def signing(self, kid: str, messages: Sequence[bytes]) -> AbstractContextManager[Callable[[], list[bytes]]]:
+        """Let messages be signed while a `with` block does something else; what it is given answers the signatures.
+
+        Raises:
+            StorageError, KeyMaterialError, SigningProcessError: as `signer`, at the latest when it is asked.
         """
         ...
 

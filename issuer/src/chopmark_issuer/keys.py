@@ -11,7 +11,8 @@ key of a root signatory or of the log, and is used for nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -114,6 +115,11 @@ class KeyFolder:
             KeyMaterialError: the passphrase is another one.
         """
         return self._opened(kid)[0]
+
+    @contextmanager
+    def signing(self, kid: str, messages: Sequence[bytes]) -> Iterator[Callable[[], list[bytes]]]:
+        """Sign messages when they are asked for within the `with` block; see `KeyProvider.signing`."""
+        yield lambda: self.sign_all(kid, messages)
 
     def use_of(self, kid: str) -> InventoryUse | None:
         """What the key of that kid was made for; None where its file does not say.

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,6 @@ from chopmark_issuer.signing_frames import (
     PublicKeyRequest,
     Refusal,
     RefusalKind,
-    Request,
     Signatures,
     SignRequest,
     body_size,
@@ -90,6 +90,7 @@ class RemoteKeys:
         self._patience = patience
         self._pause = pause
         self._idle: list[socket.socket] = []
+        self._answered: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._known: dict[str, PublicKey] = {}
 
@@ -113,11 +114,36 @@ class RemoteKeys:
         """
         signatures: list[bytes] = []
         for some in _portions(messages):
-            answer = self._ask(SignRequest(kid, some))
-            if not isinstance(answer, Signatures) or len(answer.signatures) != len(some):
-                raise self._wrong_answer()
-            signatures.extend(answer.signatures)
+            signatures += self._signatures(self._ask(encode_request(SignRequest(kid, some))), len(some))
         return signatures
+
+    @contextmanager
+    def signing(self, kid: str, messages: Sequence[bytes]) -> Iterator[Callable[[], list[bytes]]]:
+        """Have messages signed while the `with` block does something else; see `KeyProvider.signing`.
+
+        What does not go smoothly is done again, as by `sign_all`, when the signatures are asked for.
+        """
+        portions = list(_portions(messages))
+        if len(portions) != 1:
+            yield lambda: self.sign_all(kid, messages)
+            return
+        frame = encode_request(SignRequest(kid, portions[0]))
+        with ExitStack() as stack:
+            connection: socket.socket | None = None
+            with suppress(OSError):
+                connection = stack.enter_context(self._lent())
+                connection.sendall(frame)
+
+            def signatures() -> list[bytes]:
+                answer: Answer | None = None
+                if connection is not None:
+                    with suppress(OSError):
+                        answer = self._receive(connection)
+                if answer is None or isinstance(answer, Refusal):
+                    answer = self._ask(frame)
+                return self._signatures(answer, len(messages))
+
+            yield signatures
 
     def generate(
         self, algorithm: Algorithm = Algorithm.ED25519, *, use: InventoryUse = InventoryUse.CREDENTIAL
@@ -128,7 +154,7 @@ class RemoteKeys:
             RefusedError: an algorithm that does not sign for that use.
             StorageError, SigningProcessError: it cannot be kept, or the process does not answer.
         """
-        answer = self._ask(GenerateRequest(algorithm, use.value))
+        answer = self._ask(encode_request(GenerateRequest(algorithm, use.value)))
         if not isinstance(answer, PublicKey) or answer.algorithm is not algorithm:
             raise self._wrong_answer()
         self._known[answer.kid.hex()] = answer
@@ -147,19 +173,20 @@ class RemoteKeys:
     def _public_key(self, kid: str) -> PublicKey:
         known = self._known.get(kid)
         if known is None:
-            answer = self._ask(PublicKeyRequest(kid))
+            answer = self._ask(encode_request(PublicKeyRequest(kid)))
             if not isinstance(answer, PublicKey) or answer.kid.hex() != kid:
                 raise self._wrong_answer()
             known = self._known[kid] = answer
         return known
 
-    def _ask(self, request: Request) -> Answer:
+    def _ask(self, frame: bytes) -> Answer:
         """Send a request until it is answered or patience ends; a refusal is raised."""
-        frame = encode_request(request)
         end = time.monotonic() + self._patience
         while True:
             try:
-                answer = self._exchange(frame)
+                with self._lent() as connection:
+                    connection.sendall(frame)
+                    answer = self._receive(connection)
             except OSError as error:
                 self.close()  # those that are kept are older than the one that broke
                 if time.monotonic() >= end:
@@ -168,8 +195,6 @@ class RemoteKeys:
                         where=str(self._path),
                         remedy="Start it: chopmark keys serve",
                     ) from error
-            except (FormatError, KeyMaterialError) as error:
-                raise self._wrong_answer() from error
             else:
                 if not isinstance(answer, Refusal):
                     return answer
@@ -177,20 +202,34 @@ class RemoteKeys:
                     raise _error(answer)
             self._pause(_AGAIN_AFTER)
 
-    def _exchange(self, frame: bytes) -> Answer:
+    def _receive(self, connection: socket.socket) -> Answer:
+        try:
+            answer = decode_answer(_receive(connection, body_size(_receive(connection, HEAD_SIZE))))
+        except (FormatError, KeyMaterialError) as error:
+            raise self._wrong_answer() from error
+        if not isinstance(answer, Refusal):
+            self._answered.add(connection)
+        return answer
+
+    def _signatures(self, answer: Answer, count: int) -> list[bytes]:
+        if not isinstance(answer, Signatures) or len(answer.signatures) != count:
+            raise self._wrong_answer()
+        return list(answer.signatures)
+
+    @contextmanager
+    def _lent(self) -> Iterator[socket.socket]:
+        """A connection for one request, kept for the next one if that was answered."""
         connection = self._connection()
         try:
-            connection.sendall(frame)
-            answer = decode_answer(_receive(connection, body_size(_receive(connection, HEAD_SIZE))))
-        except BaseException:
-            connection.close()
-            raise
-        with self._lock:
-            if len(self._idle) < _KEPT and not isinstance(answer, Refusal):
-                self._idle.append(connection)
-                return answer
-        connection.close()
-        return answer
+            yield connection
+        finally:
+            with self._lock:
+                keep = connection in self._answered and len(self._idle) < _KEPT
+                self._answered.discard(connection)
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
 
     def _connection(self) -> socket.socket:
         with self._lock:

@@ -391,7 +391,13 @@ def _write(value: Any, put: Callable[[bytes], None], levels: int) -> None:
         put(_MAP_HEADS[size] if size < 24 else _head(5, size))
         for key, encoded in _key_order(*value) if size < 24 else _ordered(value):
             put(encoded)
-            _write(value[key], put, levels - 1)
+            element = value[key]
+            if type(element) is str:  # most of what a licence says; the call would take as long as the rest
+                raw = element.encode()
+                put(_TEXT_HEADS[len(raw)] if len(raw) < 256 else _head(3, len(raw)))
+                put(raw)
+            else:
+                _write(element, put, levels - 1)
     elif kind is list or kind is tuple:
         size = len(value)
         _check_room(size, levels)
@@ -415,7 +421,7 @@ def _ordered(keys: Iterable[object]) -> tuple[tuple[Any, bytes], ...]:
     return tuple(sorted(((key, _key(key)) for key in keys), key=_second))
 
 
-# The maps of one kind have the same few keys. Typed, as True and 1 are one key to a dictionary, and only 1 is a key here.
+# The maps of one kind have the same few keys. Typed: True and 1 are one key to a dictionary, and only 1 is one here.
 @lru_cache(maxsize=1024, typed=True)
 def _key_order(*keys: object) -> tuple[tuple[Any, bytes], ...]:
     return _ordered(keys)
