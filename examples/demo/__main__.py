@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from chopmark.cli.images import read_qr_texts
 from chopmark.cli.trust import folder_reader
 from chopmark.cli.verify import choose_language
 from chopmark.keys import Signer
+from chopmark.qr_image import read_qr_texts
 from chopmark.refresh import refresh
 from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import zxingcpp
 from chopmark.cli import inputs
-from chopmark.cli.images import IMAGE_MAX_BYTES, read_qr_texts
 from chopmark.cli.inputs import read_input
 from chopmark.cli.plain_text import plain, plain_json, plain_lines
 from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
+from chopmark.qr_image import IMAGE_MAX_BYTES, read_qr_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps

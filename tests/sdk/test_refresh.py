@@ -12,27 +12,12 @@ from chopmark.keys import Ed25519Signer
 from chopmark.note import NoteSigner
 from chopmark.refresh import refresh
 
+from tests.sdk.published_server import publish, publish_landmarks
+
 if TYPE_CHECKING:
-    from tests.sdk.conftest import TestRegion, World
+    from tests.sdk.conftest import World
 
 NOW = 1_795_339_800
-Published = dict[str, bytes]
-
-
-def publish(world: World, region: TestRegion) -> Published:
-    """All that a region publishes, but for landmarks."""
-    bundle = world.home_bundle() if region is world.home else region.bundle()
-    published = {"root/1.note": region.epoch_notes[0]}
-    published["bundle.note"], published["bundle.tlog-proof"] = region.logged(bundle)
-    published["status/1"], published["status/1.tlog-proof"] = region.logged_list(region.token())
-    return published
-
-
-def publish_landmarks(world: World, published: Published, region: TestRegion) -> None:
-    """The home region vouches for the landmark file of a region's log."""
-    data, proof = world.vouched(world.landmarks(region.log, 2), region.log.origin)
-    published[f"landmarks/{region.code}/1.landmarks"] = data
-    published[f"landmarks/{region.code}/1.tlog-proof"] = proof
 
 
 @pytest.fixture

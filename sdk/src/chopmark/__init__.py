@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SignatureError,
         StorageError,
         TrustError,
+        UnreachableError,
         UnsupportedError,
     )
     from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey, Signer
@@ -75,6 +76,7 @@ _MODULE_OF = {
             "SignatureError",
             "StorageError",
             "TrustError",
+            "UnreachableError",
             "UnsupportedError",
         ),
         "keys": ("Algorithm", "Ed25519Signer", "Es256Signer", "MlDsa44Signer", "PublicKey", "Signer"),
@@ -140,6 +142,7 @@ __all__ = [
     "TrustBundle",
     "TrustError",
     "TrustStore",
+    "UnreachableError",
     "UnsupportedError",
     "Verdict",
     "VerificationPolicy",

@@ -12,6 +12,7 @@
     │   ├── FutureDatedError     dated more than an hour ahead of the clock
     │   └── QuorumError          too few witness operators cosigned
     ├── StorageError             a file or folder that cannot be read or written
+    │   └── UnreachableError     a source of published files that is away: none of them can be fetched now
     └── MissingExtraError        an optional dependency that is not installed
 
 Each says what was wrong, where, and what to do about it.
@@ -80,6 +81,10 @@ class QuorumError(TrustError):
 
 class StorageError(ChopmarkError):
     """A file or folder that cannot be read or written."""
+
+
+class UnreachableError(StorageError):
+    """A source of published files that is away: none of them can be fetched now."""
 
 
 class MissingExtraError(ChopmarkError):

@@ -86,6 +86,18 @@ class TrustState:
         self._origin_regions: dict[str, str] = {}
         self._source_regions: dict[str, str] = {}
 
+    def copy(self) -> TrustState:
+        """The same state, which later changes of this one do not reach: what it holds is never changed in place."""
+        other = TrustState(self.pin, self.memory)
+        other.bundles = dict(self.bundles)
+        other.landmark_files = dict(self.landmark_files)
+        other.status_lists = dict(self.status_lists)
+        other._epochs = {region: dict(epochs) for region, epochs in self._epochs.items()}
+        other._policies = dict(self._policies)
+        other._origin_regions = dict(self._origin_regions)
+        other._source_regions = dict(self._source_regions)
+        return other
+
     @property
     def home(self) -> TrustBundle:
         """The bundle of the home region.

@@ -50,10 +50,11 @@ class TrustStore:
     What is looked up is prepared: `bundle`, `landmark`, `status_list` and `policies` cost a dictionary lookup or two.
     """
 
-    __slots__ = ("_memory_file", "_pin", "_problems", "_state", "folder")
+    __slots__ = ("_changes", "_memory_file", "_pin", "_problems", "_state", "folder")
 
     def __init__(self, folder: Path, pin: Roots) -> None:
         self.folder = folder
+        self._changes = 0
         self._pin = pin
         self._memory_file = b""
         self._problems: dict[Path, str] = {}
@@ -139,6 +140,11 @@ class TrustStore:
         return self._state.memory.clock_floor
 
     @property
+    def changes(self) -> int:
+        """How often this object may have changed: as long as it is the same, a snapshot is still what the store is."""
+        return self._changes
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What was left out at opening, each with the file and the reason."""
         return tuple(self._problems.values())
@@ -202,6 +208,33 @@ class TrustStore:
             if at >= token.expires
         )
         return tuple(lines)
+
+    def snapshot(self) -> TrustStore:
+        """The store as it is now, for readers: what is put into this one later does not change it.
+
+        It costs no reading and no verification. A reader takes one, and another one when something was put.
+        """
+        other = TrustStore(self.folder, self._pin)
+        other._memory_file = self._memory_file
+        other._problems = dict(self._problems)
+        other._state = self._state.copy()
+        other._changes = self._changes
+        return other
+
+    def catch_up(self) -> bool:
+        """Load anew, and verify again, what another process has put since; answers whether there was something.
+
+        Raises:
+            ChopmarkError: as `open`; what was held is then held still.
+        """
+        if read_file(self.folder / _MEMORY, max_size=LIMITS.trust_file_size) == self._memory_file:
+            return False
+        self._load()
+        return True
+
+    def has_root_file(self, region: str, epoch: int) -> bool:
+        """Whether a root epoch has its file here; a peer's first one may be known from the home bundle alone."""
+        return self._root_path(region, epoch).is_file()
 
     def put_root(self, region: str, data: bytes, *, now: int) -> Roots:
         """Take a root epoch: the pinned one or the next.
@@ -302,6 +335,16 @@ class TrustStore:
             return checked.value
 
     def _load(self) -> None:
+        """Read and verify all of it; where it must not be used, what was held before is held still."""
+        before = self._state, self._problems, self._memory_file
+        try:
+            self._load_all()
+        except BaseException:
+            self._state, self._problems, self._memory_file = before
+            raise
+        self._changes += 1
+
+    def _load_all(self) -> None:
         memory, self._memory_file = _read_memory(self.folder)
         if memory.home != self.home_region:
             raise TrustError(
@@ -386,7 +429,10 @@ class TrustStore:
         with held_for_a_moment(self.folder):
             if read_file(self.folder / _MEMORY, max_size=LIMITS.trust_file_size) != self._memory_file:
                 self._load()
-            yield
+            try:
+                yield
+            finally:
+                self._changes += 1
 
     def _remember(self) -> None:
         data = self._state.memory.encode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -79,6 +80,17 @@ class ShownField:
     kind: str
     value: Value
 
+    def text(self) -> str:
+        """The value for people; a date is days since 1970-01-01 on the wire."""
+        if self.kind == "date" and isinstance(self.value, int):
+            try:
+                return (date(1970, 1, 1) + timedelta(days=self.value)).isoformat()
+            except OverflowError:
+                return f"{self.value} d"
+        if isinstance(self.value, list):
+            return ", ".join(str(item) for item in self.value)
+        return str(self.value)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
@@ -117,6 +129,16 @@ class Verdict:
                 if check.result is wanted and check.reason != "not_reached":
                     return check
         return self.checks[-1]
+
+    @property
+    def is_attested(self) -> bool:
+        """Whether a department signed what is shown: what a broken signature covers is anybody's text, and is not to
+        be shown as if a department had said it."""
+        return (
+            self.credential is not None
+            and self.checks[4].result is Result.PASS
+            and self.checks[5].result is not Result.FAIL
+        )
 
     def fields(self) -> tuple[ShownField, ...]:
         """The fields shown, in the order of the licence type; empty when the type is not known."""

@@ -12,8 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from chopmark.keys import Signer
-    from chopmark.licence_type import LicenceType
-    from chopmark.trust_store import TrustStore
 
 inspector = typer.Typer(
     help="The desk of an inspector: ask for licences, check them, keep signed records.",
@@ -58,12 +56,13 @@ def challenge(
 
     from chopmark_verifier.desk import InspectionDesk  # noqa: PLC0415
     from chopmark_verifier.enrolment import inspector_of  # noqa: PLC0415
+    from chopmark_verifier.licence_types import find_field, find_type  # noqa: PLC0415
 
     store = open_store(trust)
     signer = _load_key(key, passphrase_file)
-    known = _licence_type(store, licence_type)
+    known = find_type(store, licence_type)
     desk = InspectionDesk(store, signer, inspector=inspector_of(store.home, signer.public_key), folder=Path())
-    asked = desk.ask(purpose, known.vct, [_field(known, name) for name in fields or ()], lifetime=lifetime)
+    asked = desk.ask(purpose, known.vct, [find_field(known, name) for name in fields or ()], lifetime=lifetime)
     typer.echo(asked.text())
 
 
@@ -215,34 +214,6 @@ def _load_key(path: Path, passphrase_file: Path | None) -> Signer:
     from chopmark.key_file import read_key_file  # noqa: PLC0415
 
     return read_key_file(path).load(read_passphrase(passphrase_file), where=str(path))
-
-
-def _licence_type(store: TrustStore, name: str) -> LicenceType:
-    """The licence type of that name, of its highest schema version where none is named."""
-    from chopmark.errors import TrustError  # noqa: PLC0415
-    from chopmark.identifiers import region_of  # noqa: PLC0415
-
-    bundle = store.bundle(region_of(name))
-    types = bundle.contents.types if bundle is not None else ()
-    found = [each for each in types if name in (each.vct, each.id)]
-    if not found:
-        raise TrustError(
-            "the trust store does not know this licence type",
-            where=name[:80],
-            remedy=f"It knows: {', '.join(each.vct for each in types)}" if types else "Update the trust store",
-        )
-    return max(found, key=lambda each: each.schema)
-
-
-def _field(licence_type: LicenceType, name: str) -> int:
-    """The id of a field of the type, given by name or id."""
-    from chopmark.errors import FormatError  # noqa: PLC0415
-
-    for field in licence_type.fields:
-        if name in (field.name, str(field.id)):
-            return field.id
-    known = ", ".join(field.name for field in licence_type.fields)
-    raise FormatError(f"the type has no field {name[:40]!r}", where="--field", remedy=f"It has: {known}")
 
 
 def _filing(path: Path | None, language: str) -> str:

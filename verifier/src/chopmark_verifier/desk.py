@@ -23,6 +23,7 @@ from chopmark.challenge import Challenge, create_challenge
 from chopmark.errors import FormatError, SignatureError, TrustError
 from chopmark.identifiers import region_of
 from chopmark.keys import Signer
+from chopmark.replay_cache import ReplayCache
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Verdict
 from chopmark.verification_record import check_purpose, create_record
@@ -55,6 +56,7 @@ class InspectionDesk:
         clock: gives POSIX seconds.
         policy: what the inspector requires of a licence.
         random: gives so many random bytes.
+        replay_cache: what was shown lately, where that outlives this desk.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class InspectionDesk:
         clock: Callable[[], float] = time.time,
         policy: VerificationPolicy = DEFAULT_POLICY,
         random: Callable[[int], bytes] = os.urandom,
+        replay_cache: ReplayCache | None = None,
     ) -> None:
         self.store = store
         self.inspector = inspector
@@ -74,7 +77,7 @@ class InspectionDesk:
         self._signer = signer
         self._clock = clock
         self._random = random
-        self._verifier = Verifier(store, policy=policy, clock=clock)
+        self._verifier = Verifier(store, policy=policy, clock=clock, replay_cache=replay_cache)
 
     def ask(
         self,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from chopmark.cli.images import IMAGE_MAX_BYTES, is_image, read_qr_texts
 from chopmark.cli.plain_text import plain
 from chopmark.errors import FormatError, LimitError, StorageError
-
-_CODE = re.compile(r"E[LC][0-9]+:", re.ASCII)
+from chopmark.qr_image import IMAGE_MAX_BYTES, distinct_codes, is_code, is_image, read_qr_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ def read_input(argument: str) -> Input:
     """
     # Trimming is safe: base45 never ends in the space that its alphabet has.
     code = argument.strip()
-    if _CODE.match(code):
+    if is_code(code):
         return Input(shortened(code, 24), code, b"")
     if argument == "-":
         return _from_bytes("standard input", sys.stdin.buffer.read(IMAGE_MAX_BYTES + 1))
@@ -76,14 +73,13 @@ def _from_bytes(name: str, data: bytes) -> Input:
     if not data:
         raise FormatError("empty", where=name)
     if is_image(data):
-        texts = [text.strip() for text in read_qr_texts(data, where=name)]
-        # A poster may carry other codes beside the licence's.
-        codes = [text for text in dict.fromkeys(texts) if _CODE.match(text)]
+        texts = read_qr_texts(data, where=name)
+        codes = distinct_codes(texts)
         if len(codes) > 1:
             raise FormatError(
                 f"{len(codes)} licence codes in one picture", where=name, remedy="Take a picture of the one you mean"
             )
-        return Input(name, codes[0] if codes else texts[0], data)
+        return Input(name, codes[0] if codes else texts[0].strip(), data)
     text = decoded_text(data)
     code = text.strip() if text is not None else ""
-    return Input(name, code if _CODE.match(code) else None, data)
+    return Input(name, code if is_code(code) else None, data)

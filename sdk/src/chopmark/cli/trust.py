@@ -1,4 +1,7 @@
-"""`chopmark trust`: make a trust store, bring it up to date from published folders, and look at what it holds."""
+"""`chopmark trust`: make a trust store, bring it up to date from published folders, and look at what it holds.
+
+`chopmark trust refresh`, which does so from the web, stands in `chopmark.cli.refresh`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from rich.table import Table
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.pins import open_store, read_root_epoch
 from chopmark.cli.plain_text import plain
+from chopmark.cli.refresh import refresh as refresh_command
 from chopmark.durable_file import read_file
 from chopmark.errors import ChopmarkError, StorageError, TrustError
 from chopmark.limits import LIMITS
@@ -68,6 +72,9 @@ def update(
     Everything is verified before it is used; what is older or wrong is refused, said, and leaves what was there.
     """
     _update(Console(highlight=False, emoji=False), open_store(folder, roots=roots), sources, int(time.time()))
+
+
+trust.command("refresh")(refresh_command)
 
 
 @trust.command()

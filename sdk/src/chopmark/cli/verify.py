@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,8 +144,7 @@ def _facts(verdict: Verdict, language: Language) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     credential = verdict.credential
-    # What a broken signature covers is anybody's text: not shown as if a department had said it.
-    if credential is None or verdict.checks[4].result is not Result.PASS or verdict.checks[5].result is Result.FAIL:
+    if credential is None or not verdict.is_attested:
         return table
     chinese = language == "zh"
     if verdict.licence_type is not None:
@@ -168,25 +166,13 @@ def _facts(verdict: Verdict, language: Language) -> Table:
     table.add_row("有效期至" if chinese else "valid until", last_day)
     for shown in verdict.fields():
         label = shown.label
-        _add_fact(table, label.zh_hans if chinese else label.en, readable(shown.value, shown.kind))
+        _add_fact(table, label.zh_hans if chinese else label.en, shown.text())
     return table
 
 
 def _add_fact(table: Table, label: str, value: str) -> None:
     # As `Text`: in a bare string Rich would obey what stands in square brackets.
     table.add_row(Text(plain(label)), Text(plain(value)))
-
-
-def readable(value: object, kind: str) -> str:
-    """A field's value for people; a date is days since 1970-01-01 on the wire."""
-    if kind == "date" and isinstance(value, int):
-        try:
-            return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
-        except OverflowError:
-            return f"{value} d"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return str(value)
 
 
 def _checks(verdict: Verdict, language: Language) -> Table:

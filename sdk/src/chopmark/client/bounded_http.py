@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from typing import Any
@@ -117,6 +117,7 @@ class BoundedHttp:
         headers: Mapping[str, str] | None = None,
         inflate: bool = False,
         again: bool = False,
+        within: float | None = None,
     ) -> HttpAnswer:
         """Send a request for `path`, relative to the prefix.
 
@@ -130,6 +131,7 @@ class BoundedHttp:
             inflate: take a compressed answer, and inflate it; otherwise it is left as it comes.
             again: ask once more, within the same time, where the connection broke: the other side may have been
                 closing one that was kept open.
+            within: seconds, where this request has fewer than the bounds allow.
 
         Raises:
             TimeOverError: no whole answer came in time.
@@ -152,7 +154,10 @@ class BoundedHttp:
             )
             return _read(response, max_size if max_other is None or response.status == HTTPStatus.OK else max_other)
 
-        with _BOUND.within(self._bounds):
+        bounds = self._bounds
+        if within is not None and within < bounds.whole:
+            bounds = replace(bounds, whole=within)
+        with _BOUND.within(bounds):
             try:
                 try:
                     return attempt()
@@ -162,7 +167,7 @@ class BoundedHttp:
                     return attempt()
             except HTTPError as error:
                 if _BOUND.is_over():
-                    raise TimeOverError(f"nothing whole within {self._bounds.whole:g} seconds") from error
+                    raise TimeOverError(f"nothing whole within {bounds.whole:.3g} seconds") from error
                 raise
 
     def close(self) -> None:

@@ -1,0 +1,226 @@
+// The page of the verifier: camera, pictures, countdown. Forms are htmx's, and work without either.
+"use strict";
+
+(() => {
+  const FRAME_EVERY = 700; // milliseconds between two frames that the service is asked to read
+  const DETECT_EVERY = 150;
+  const HELP_AFTER = 3000; // the browser's own reader fails on dense codes that the service still reads
+  const LONGEST_SIDE = 2400; // pixels: more than any code needs, and far below what the service takes
+  const KINDS = ["image/png", "image/jpeg"];
+
+  const find = (id) => document.getElementById(id);
+  const form = find("check");
+  const result = find("result");
+  const state = find("state");
+  const say = (name) => { state.textContent = name ? form.dataset[name] : ""; };
+
+  // The options of a check that is not sent as a form: those of the form without the text.
+  const options = () => {
+    const given = new FormData(form);
+    const query = new URLSearchParams();
+    for (const name of ["purpose", "record", "record_fields", "challenge"]) {
+      if (given.get(name)) query.set(name, given.get(name));
+    }
+    return { query, token: given.get("csrf") || "" };
+  };
+  const purposeGiven = () => !find("purpose") || find("purpose").reportValidity();
+
+  const show = (html) => {
+    result.innerHTML = html;
+    htmx.process(result);
+    shown();
+  };
+
+  const shown = () => {
+    say("");
+    localise(result);
+    result.focus({ preventScroll: true });
+    const { top } = result.getBoundingClientRect();
+    if (top >= 0 && top < innerHeight / 3) return;
+    result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  };
+
+  const localise = (root) => {
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    for (const each of root.querySelectorAll("time[datetime]")) each.textContent = format.format(new Date(each.dateTime));
+  };
+
+  // Answers whether there was a code in the picture.
+  const send = async (blob, isFrame) => {
+    const { query, token } = options();
+    if (isFrame) query.set("frame", "true");
+    const answer = await fetch(`/page/check?${query}`, {
+      method: "POST",
+      headers: { "Content-Type": blob.type, "HX-Request": "true", "X-CSRF-Token": token },
+      body: blob,
+    });
+    if (answer.status === 204 || (isFrame && answer.status === 429)) return false;
+    stopCamera();
+    show(await answer.text());
+    return true;
+  };
+
+  const smaller = async (file) => {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(file);
+    } catch {
+      return file; // the service says what is wrong with it
+    }
+    const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+    if (scale >= 1) return KINDS.includes(file.type) ? file : draw(bitmap, 1);
+    return draw(bitmap, scale);
+  };
+
+  const draw = (source, scale) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.round((source.videoWidth || source.width) * scale);
+    canvas.height = Math.round((source.videoHeight || source.height) * scale);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(source, 0, 0, canvas.width, canvas.height);
+    return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+  };
+
+  const readPicture = async (file) => {
+    if (!file || !purposeGiven()) return;
+    if (!file.type.startsWith("image/")) return say("pictureKind");
+    stopCamera();
+    say("pictureReading");
+    try {
+      const picture = await smaller(file);
+      if (!KINDS.includes(picture.type)) return say("pictureKind");
+      await send(picture, false);
+    } catch {
+      say("noConnection");
+    }
+  };
+
+  // The camera.
+  let stream = null;
+  const camera = find("camera");
+  const video = find("video");
+  const label = (text) => { camera.querySelector("span").textContent = text; };
+
+  const stopCamera = () => {
+    if (stream) for (const track of stream.getTracks()) track.stop();
+    stream = null;
+    video.srcObject = null;
+    find("viewfinder").hidden = true;
+    label(camera.dataset.start);
+    camera.setAttribute("aria-pressed", "false");
+    if (state.textContent === form.dataset.cameraLooking) say("");
+  };
+
+  const startCamera = async () => {
+    if (!purposeGiven()) return;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } } });
+    } catch {
+      return say("cameraDenied");
+    }
+    video.srcObject = stream;
+    find("viewfinder").hidden = false;
+    label(camera.dataset.stop);
+    camera.setAttribute("aria-pressed", "true");
+    say("cameraLooking");
+    await video.play();
+    look(stream);
+  };
+
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+  const look = async (mine) => {
+    const reader = await ownReader();
+    const began = performance.now();
+    let sent = -Infinity;
+    while (stream === mine) {
+      try {
+        if (reader) {
+          const codes = [...new Set((await reader.detect(video)).map((each) => each.rawValue))].filter((text) => /^EL[0-9]+:/.test(text));
+          if (codes.length === 1 && stream === mine) return checkText(codes[0]);
+        }
+        const now = performance.now();
+        if ((!reader || now - began > HELP_AFTER) && now - sent > FRAME_EVERY && video.videoWidth) {
+          sent = now;
+          if (await send(await draw(video, Math.min(1, LONGEST_SIDE / video.videoWidth)), true)) return;
+        }
+      } catch {
+        say("noConnection");
+      }
+      await pause(DETECT_EVERY);
+    }
+  };
+
+  const ownReader = async () => {
+    try {
+      if ((await BarcodeDetector.getSupportedFormats()).includes("qr_code")) return new BarcodeDetector({ formats: ["qr_code"] });
+    } catch { /* most browsers have none */ }
+    return null;
+  };
+
+  const checkText = (text) => {
+    stopCamera();
+    find("text").value = text;
+    form.requestSubmit();
+  };
+
+  // What can be done here is offered only here.
+  find("picture-label").hidden = false;
+  find("scan-hint").hidden = false;
+  if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
+    camera.hidden = false;
+    camera.addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+  }
+  find("picture").addEventListener("change", (event) => {
+    readPicture(event.target.files[0]).finally(() => { event.target.value = ""; });
+  });
+  const drop = find("drop");
+  for (const name of ["dragenter", "dragover"]) {
+    document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
+  }
+  for (const name of ["dragleave", "drop"]) {
+    document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
+  }
+  document.addEventListener("drop", (event) => readPicture(event.dataTransfer.files[0]));
+  document.addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+    if (file) { event.preventDefault(); readPicture(file); }
+  });
+  addEventListener("pagehide", stopCamera);
+
+  // Answers that htmx has put in their place.
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target === result) { find("text").value = ""; shown(); }
+    if (event.detail.target.id === "challenge") countdown(event.detail.target);
+  });
+  document.body.addEventListener("htmx:sendError", () => say("noConnection"));
+  document.body.addEventListener("htmx:confirm", (event) => {
+    if (event.detail.elt.id === "ask" && !purposeGiven()) event.preventDefault(); // the holder is told what for
+  });
+
+  const countdown = (place) => {
+    const asked = place.querySelector(".asked");
+    if (!asked) return;
+    const ends = performance.now() + asked.dataset.seconds * 1000;
+    const left = asked.querySelector(".left");
+    const timer = setInterval(() => {
+      const seconds = Math.ceil((ends - performance.now()) / 1000);
+      left.textContent = seconds > 0 ? `${seconds} s` : asked.dataset.ended;
+      if (seconds <= 0) asked.classList.add("ended");
+      if (seconds <= 0 || !asked.isConnected) clearInterval(timer);
+    }, 500);
+  };
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-drop]")) event.target.closest(".asked").remove();
+    if (event.target.closest("[data-again]")) {
+      event.preventDefault();
+      scrollTo({ top: 0 });
+      (camera.hidden ? find("text") : camera).focus();
+    }
+  });
+
+  localise(document);
+})();
