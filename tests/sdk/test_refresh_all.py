@@ -251,6 +251,26 @@ def test_new_root_epochs_are_taken_and_not_asked_for_again(filled: Scene) -> Non
     assert [path for path, _ in filled.home.answers if path.startswith("root/")] == ["root/3.note"]
 
 
+def test_a_damaged_root_epoch_of_a_peer_is_fetched_again(filled: Scene) -> None:
+    (filled.store.folder / "CN-SH/root/1.note").write_bytes(b"x")
+    filled.store = filled.reopened()
+    assert len(filled.store.problems) == 1
+    assert filled.round()["CN-SH"].problems == []
+    assert filled.reopened().problems == ()
+
+
+def test_what_was_lost_from_the_folder_is_fetched_again(filled: Scene) -> None:
+    before = filled.versions()
+    (filled.store.folder / "CN-SH/bundle.note").unlink()
+    (filled.store.folder / "CN-GD/landmarks/1.landmarks").write_bytes(b"x")
+    filled.store = filled.reopened()
+    assert filled.versions() != before
+    done = filled.round()
+    assert (done["CN-GD"].taken, done["CN-SH"].taken) == (["landmarks/CN-GD/1.landmarks"], ["bundle.note"])
+    assert filled.versions() == before
+    assert filled.reopened().problems == ()
+
+
 def test_a_region_that_is_no_peer_is_told(filled: Scene) -> None:
     done = filled.round(US_IL=filled.peer.url)
     assert done["US-IL"].problems == ["US-IL is neither the home region nor one of its peers"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chopmark import TrustStore
-from chopmark.client.refresher import Interval, Refresher, due_at
+from chopmark.client.refresher import Interval, Refresher, RefreshStatus, due_at
 
 from tests.sdk.published_server import PublishedServer, publish_all, publish_landmarks, serving
 
@@ -239,3 +239,12 @@ def test_a_fault_of_the_program_ends_no_thread(scene: Scene, monkeypatch: pytest
     status = refresher.status()
     assert "RuntimeError: a fault" in status.problems[0]
     assert status.due == NOW + 900
+
+
+def test_each_round_is_told_to_who_wants_to_log_it(scene: Scene) -> None:
+    told: list[RefreshStatus] = []
+    refresher = scene.refresher(on_round=told.append)
+    refresher.refresh()
+    refresher.refresh()
+    assert [status.rounds for status in told] == [1, 2]
+    assert told[-1] is refresher.status()

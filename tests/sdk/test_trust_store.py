@@ -381,6 +381,59 @@ def test_a_damaged_root_epoch_of_a_peer_is_told(folder: Path, world: World) -> N
     assert store.bundle("CN-SH") is not None
 
 
+# Snapshots
+
+
+def test_a_snapshot_stays_as_it_was_whatever_is_put_into_the_store(folder: Path, world: World) -> None:
+    store = reopen(folder, world)
+    snapshot = store.snapshot()
+    before = state_of(snapshot)
+    assert before == state_of(store)
+    for name in ("home bundle", "peer bundle", "landmarks", "status list", "root"):
+        PUTS[name](store, world)
+    assert state_of(snapshot) == before
+    assert snapshot.roots("CN-GD").epoch == 1
+    assert state_of(store) != before
+    policies = snapshot.policies("CN-SH", world.peer.log.origin)
+    assert policies == reopen(folder, world).policies("CN-SH", world.peer.log.origin)
+
+
+def test_the_number_of_changes_tells_whether_a_snapshot_is_still_the_store(folder: Path, world: World) -> None:
+    store = reopen(folder, world)
+    snapshot = store.snapshot()
+    assert (snapshot.changes, store.catch_up()) == (store.changes, False)
+    assert snapshot.changes == store.changes
+    PUTS["status list"](store, world)
+    assert snapshot.changes != store.changes
+
+
+def test_a_store_catches_up_with_what_another_process_put(folder: Path, world: World) -> None:
+    store, other = reopen(folder, world), reopen(folder, world)
+    PUTS["status list"](other, world)
+    assert state_of(store) != state_of(other)
+    changes = store.changes
+    assert store.catch_up()
+    assert state_of(store) == state_of(other)
+    assert store.changes != changes
+    assert not store.catch_up()
+
+
+@pytest.mark.parametrize("name", ["store.json", "CN-GD/bundle.note", "CN-GD/root/1.note"])
+def test_what_is_damaged_meanwhile_takes_nothing_from_a_store_that_is_open(
+    folder: Path, world: World, name: str
+) -> None:
+    store, other = reopen(folder, world), reopen(folder, world)
+    PUTS["status list"](other, world)
+    before = state_of(store)
+    harm(folder / name, "changed")
+    with pytest.raises(TrustError, match=name):
+        store.catch_up()
+    assert state_of(store) == before
+    with pytest.raises(TrustError, match=name):
+        PUTS["peer bundle"](store, world)
+    assert state_of(store) == before
+
+
 # Report
 
 

@@ -233,8 +233,9 @@ class TrustStore:
         return True
 
     def has_root_file(self, region: str, epoch: int) -> bool:
-        """Whether a root epoch has its file here; a peer's first one may be known from the home bundle alone."""
-        return self._root_path(region, epoch).is_file()
+        """Whether a root epoch has a sound file here; a peer's first one may be known from the home bundle alone."""
+        path = self._root_path(region, epoch)
+        return path not in self._problems and path.is_file()
 
     def put_root(self, region: str, data: bytes, *, now: int) -> Roots:
         """Take a root epoch: the pinned one or the next.

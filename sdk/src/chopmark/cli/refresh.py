@@ -42,7 +42,7 @@ def refresh(
     """Bring a trust store up to date from what your region and its peers publish on the web.
 
     Only what is new is fetched, and everything is verified before it is used; what is away, older or wrong is said, and
-    leaves what was there. Exit code: 0 all well, 1 something was refused or away, 3 could not try.
+    leaves what was there. Exit code: 0 all well, 1 something was refused, away or has grown old, 3 could not try.
     """
     urls = dict(_named_source(text) for text in sources)
     store = open_store(folder, roots=roots)
@@ -74,7 +74,8 @@ def refresh(
         typer.echo(plain_json(_as_json(store, done, places, now)))
     else:
         _print(store, done, places, now)
-    if any(report.problems for report in done.values()):
+    # A source that shows nothing new for days is noticed by age alone.
+    if any(report.problems for report in done.values()) or store.report(now):
         raise typer.Exit(ExitCode.INVALID)
 
 

@@ -93,6 +93,7 @@ class Refresher:
         interval: how far apart rounds are.
         clock: POSIX seconds.
         jitter: answers a factor for each pause, so that many verifiers do not ask at one moment.
+        on_round: is told how it stands after each round, in the thread that made it; to log it, say.
         bounds: the time for one file.
         seconds: for all requests to one region in one round.
     """
@@ -105,6 +106,7 @@ class Refresher:
         interval: Interval = Interval(),
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] | None = None,
+        on_round: Callable[[RefreshStatus], object] | None = None,
         bounds: Bounds = BOUNDS,
         seconds: float = VISIT_SECONDS,
     ) -> None:
@@ -114,6 +116,7 @@ class Refresher:
         self._interval = interval
         self._clock = clock
         self._jitter = jitter or (lambda: SystemRandom().uniform(0.9, 1.1))
+        self._on_round = on_round
         self._bounds = bounds
         self._seconds = seconds
         self._tags = EntityTags.load(store.folder)
@@ -180,7 +183,9 @@ class Refresher:
             self._status = RefreshStatus(
                 self._status.rounds + 1, finished, finished + round(pause), regions, tuple(problems)
             )
-            return self._status
+        if self._on_round is not None:
+            self._on_round(self._status)
+        return self._status
 
     def _regions(self, done: dict[str, Refreshed], sources: RegionSources, now: int) -> tuple[RegionStatus, ...]:
         before = {status.region: status for status in self._status.regions}
