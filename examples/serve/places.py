@@ -9,7 +9,9 @@ licence types, and a client of its issuer.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -18,21 +20,25 @@ from pathlib import Path
 from chopmark.key_file import DEFAULT_COST, ScryptCost
 from chopmark.keys import PublicKey
 from chopmark_issuer.clients import Right, add_client, make_client
+from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.policies import log_policy
 from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.region_log import LogService, client_name
-from chopmark_issuer.settings import Settings
+from chopmark_issuer.settings import KEY_SOCKET, Settings
 from chopmark_ledger.client import add_log_to_witness, init_witness
 from chopmark_ledger.log_clients import add_client as add_log_client
 from chopmark_ledger.log_clients import make_client as make_log_client
 from chopmark_ledger.log_setup import NewLog, init_log, make_client_key
 from chopmark_service.region_tree import FILE_NAME
 
+from examples.demo.processes import ServiceError
 from examples.demo.regions import CONSTRUCTOR, FOOD, GUANGDONG, SHANGHAI, TRANSPORT, TYPE_FILES, TYPES, Plan, passphrase
 
 HOST = "127.0.0.1"
 BESIDE = 100
 """From a port of the first region to that of the second."""
+_WITHIN = 60.0
+_LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,34 @@ def make_places(both: tuple[Place, Place], *, clock: Callable[[], int], cost: Sc
         _write_settings(place, other)
 
 
+def make_peers(both: tuple[Place, Place]) -> None:
+    """Make each region a peer of the other, once both have published; their issuers then publish that.
+
+    Raises:
+        ServiceError: one does not publish in time.
+    """
+    for one, other in (both, both[::-1]):
+        until((other.data / "public" / "bundle.note").exists, f"{other.plan.code} does not publish")
+        with (
+            Region.open(Settings(one.data, b"", key_socket=one.data / KEY_SOCKET)) as region,
+            contextlib.suppress(ConflictError),  # it is one already
+        ):
+            region.add_peer(other.data)
+
+
+def until(condition: Callable[[], bool], trouble: str) -> None:
+    """Poll until it holds.
+
+    Raises:
+        ServiceError: it does not in time.
+    """
+    end = time.monotonic() + _WITHIN
+    while not condition():
+        if time.monotonic() > end:
+            raise ServiceError(f"{trouble} within {_WITHIN:.0f} s; see what the services say")
+        time.sleep(_LOOK_EVERY)
+
+
 def _make_services(place: Place, secret: bytes, cost: ScryptCost) -> tuple[NewLog, tuple[str, ...]]:
     shutil.rmtree(place.data, ignore_errors=True)  # of a start that was interrupted
     place.data.mkdir()
@@ -143,7 +177,9 @@ def _make_registry(
 
 
 def _write_settings(place: Place, other: Place) -> None:
-    """Write the settings of the tree: the last thing that is made of a region."""
+    """Write the settings: everything soon, as somebody waits for it; those of the tree last of all that is made."""
+    (place.data / "issuer.toml").write_text("publish_every = 2\nlandmark_every = 4\n", encoding="utf-8")
+    (place.data / "verifier.toml").write_text("refresh_interval = 3.0\n", encoding="utf-8")
     (place.data / FILE_NAME).write_text(
         f'passphrase_file = "../passphrase"\nport = {place.port}\n\n[sources]\n{other.plan.code} = "{other.issuer}"\n',
         encoding="utf-8",

@@ -60,6 +60,8 @@ def test_services_start_in_the_order_of_their_needs_at_ports_one_after_the_other
 def test_only_those_with_keys_are_told_the_passphrase(region: Path) -> None:
     told = {child.name for child in region_children(settings(region)) if "--passphrase-file" in child.command}
     assert told == {"keys", "witness", "log"}
+    alone = region_children(settings(region, without=(Service.KEYS,)))
+    assert {child.name for child in alone if "--passphrase-file" in child.command} == {"witness", "log", "issuer"}
 
 
 def test_a_service_that_runs_elsewhere_is_left_out_and_not_missed(region: Path) -> None:

@@ -44,6 +44,7 @@ from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse
 from chopmark_issuer.models import REGION, WITNESS
 from chopmark_issuer.names import check_names
 from chopmark_issuer.peers import WatchedLog
+from chopmark_issuer.public_files import write_root_epochs
 from chopmark_issuer.publishing import Published, publish, send
 from chopmark_issuer.records import StoredCredential
 from chopmark_issuer.region_log import (
@@ -192,6 +193,7 @@ class Region:
                     threshold=plan.root_threshold,
                     at=at,
                 )
+                write_root_epochs(connection, settings.public)
                 if served is None:
                     create_own(log, provider, settings.log, clock=clock, random=random)
                     for witness in plan.witnesses:

@@ -132,8 +132,7 @@ def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
         NotFoundError: there is no region.
         ChopmarkError: it cannot be opened.
     """
-    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
-    region = Region.open(Settings(settings.data, passphrase, log_patience=settings.log_patience))
+    region = Region.open(_settings_of(settings))
     lock = None
     try:
         lock = ServiceLock(settings.data)
@@ -155,6 +154,10 @@ def check_can_run(settings: IssuerServiceSettings) -> None:
     Raises:
         ChopmarkError: as `open_running_region`.
     """
-    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
-    Region.open(Settings(settings.data, passphrase)).close()
+    Region.open(_settings_of(settings)).close()
     ServiceLock(settings.data).release()
+
+
+def _settings_of(settings: IssuerServiceSettings) -> Settings:
+    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
+    return Settings(settings.data, passphrase, log_patience=settings.log_patience, key_socket=settings.key_socket)

@@ -107,7 +107,7 @@ class ProcessTree:
         self._selector = selectors.DefaultSelector()
         self._signals = 0
         self._failed: ChildFailedError | None = None
-        self._logger = telemetry.get_logger("tree").bind(service="tree")
+        self._logger = telemetry.get_logger("tree")
 
     def run(self) -> None:
         """Run until a signal says to stop, in the main thread of the process.

@@ -115,13 +115,15 @@ def _child(service: Service, settings: RegionSettings) -> Child:
     listens = ("--host", settings.host, "--log-level", settings.log_level)
     if service is Service.KEYS:
         command = ("--data", str(data), "--socket", str(socket), *secret)
+        command += ("--log-level", settings.log_level)
         return Child(service.value, (*_program(), "keys", "serve", *command), Listens(socket))
     if service is Service.WITNESS:
         command = ("--data", str(data / "witness"), *listens, *secret)
     elif service is Service.LOG:
         command = ("--data", str(data / "log"), *listens, *secret, "--policy", str(policy))
     elif service is Service.ISSUER:
-        command = ("--data", str(data), *listens)
+        held = ("--key-socket", str(socket)) if Service.KEYS not in settings.without else secret
+        command = ("--data", str(data), *listens, *held)
     else:
         command = ("--trust", str(data / "trust"), *listens)
         if (data / "verifier.toml").exists():

@@ -44,8 +44,10 @@ def serve(
     What they say goes to standard error as lines of JSON, each with its service. Each option may also be given as
     CHOPMARK_REGION_<NAME>, or in the file of settings.
     """
+    import os  # noqa: PLC0415
     import time  # noqa: PLC0415
 
+    from chopmark.cli.passphrase import FILE_VARIABLE, VARIABLE  # noqa: PLC0415
     from chopmark.errors import FormatError  # noqa: PLC0415
 
     from chopmark_service import telemetry  # noqa: PLC0415
@@ -74,6 +76,8 @@ def serve(
         flags["sources"] = {region: url for region, _, url in pairs}
     settings = read_settings_of(RegionSettings, flags, name="region", config=config, command="serve")
     telemetry.configure_logging(settings.log_level)
+    for variable in (VARIABLE, FILE_VARIABLE):
+        os.environ.pop(variable, None)  # those that hold keys are told by a flag; the issuer must not know it
 
     def tell() -> None:
         for each in addresses(settings):
@@ -81,5 +85,5 @@ def serve(
 
     children = region_children(settings)
     if prepare_trust(settings, now=int(time.time())):
-        telemetry.get_logger("tree").info("trust_store_made", service="tree", folder=str(settings.data / "trust"))
+        telemetry.get_logger("tree").info("trust_store_made", folder=str(settings.data / "trust"))
     ProcessTree(children, on_running=tell).run()
