@@ -63,9 +63,8 @@ def _run(both: tuple[Place, Place], console: Console, language: str) -> None:
     folder = both[0].folder
     began = time.monotonic()
     program = str(Path(sys.executable).with_name("chopmark"))
-    # Of each other the regions need the witness alone: once that answers, the next one can start.
     children = [
-        Child(place.plan.code, (program, "serve", "--data", str(place.data)), AnswersReady(HOST, place.port + 2))
+        Child(place.plan.code, (program, "serve", "--data", str(place.data)), AnswersReady(HOST, place.port))
         for place in both
     ]
 

@@ -136,13 +136,14 @@ def tell_requests(both: tuple[Place, Place], console: Console, language: str, *,
 def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str, str, str]]:
     folder: Path = issuing.folder
     bearer = f'-H "Authorization: Bearer $({_PYTHON} -m examples.serve.token {folder} {issuing.plan.code})"'
-    issue = f"--data @{folder}/licence.json {issuing.issuer}/licences"
+    issue = '-H "Idempotency-Key: $RANDOM$RANDOM" -H "Content-Type: application/json" \\\n  '
+    issue += f"--data @{folder}/licence.json {issuing.issuer}/licences"
     verify = f"--data-binary @{folder}/licence.png {inspecting.verifier}/verify"
     return [
         (
             "经办人：签发证照（licence.json 为样例）",
             "a clerk issues a licence (licence.json is a sample)",
-            f'curl -sS {bearer} \\\n  -H "Idempotency-Key: $RANDOM$RANDOM" -H "Content-Type: application/json" \\\n  {issue}',
+            f"curl -sS {bearer} \\\n  {issue}",
         ),
         (
             "持证人：取得二维码图片",

@@ -70,13 +70,13 @@ from chopmark_service import telemetry
 from chopmark_service.child_process import Child, Listens
 from chopmark_service.process_tree import Patience, ProcessTree
 
-patience, children = json.loads(sys.argv[1])
+patience, children, needs = json.loads(sys.argv[1])
 telemetry.configure_logging()
 try:
     ProcessTree(
         [
-            Child(name, (sys.executable, "stand_in.py", name, *modes), Listens(Path(name)))
-            for name, modes in children.items()
+            Child(name, (sys.executable, "stand_in.py", name, *modes), Listens(Path(name)), tuple(children)[: place * needs])
+            for place, (name, modes) in enumerate(children.items())
         ],
         patience=Patience(**patience),
         on_running=lambda: print("running"),
@@ -154,8 +154,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "tree.py").write_text(TREE)
     running: list[Running] = []
 
-    def begin(wait: bool = True, patience: dict[str, float] | None = None, **children: str) -> Running:
-        told = json.dumps([patience or {}, {name: modes.split() for name, modes in children.items()}])
+    def begin(
+        wait: bool = True, patience: dict[str, float] | None = None, in_order: bool = True, **children: str
+    ) -> Running:
+        told = json.dumps([patience or {}, {name: modes.split() for name, modes in children.items()}, int(in_order)])
         written = [tmp_path / f"{name}-{len(running)}" for name in ("stdout", "stderr")]
         with written[0].open("wb") as output, written[1].open("wb") as errors:
             process = subprocess.Popen(
@@ -183,6 +185,14 @@ def test_children_start_one_after_the_other_and_stop_in_reverse(start: Start) ->
     assert tree.stop() == 0
     assert [line[0] for line in tree.diary if line[1] == "stopped"] == ["issuer", "log", "keys"]
     assert not any(map(is_there, tree.all_started))
+
+
+def test_children_that_need_none_start_at_once(start: Start) -> None:
+    tree = start(wait=False, in_order=False, keys="late", log="")
+    until(lambda: len(tree.events("ready")) == 1)
+    assert tree.events("ready")[0]["child"] == "log"
+    assert [line["child"] for line in tree.events("started")] == ["keys", "log"]
+    assert tree.stop() == 0
 
 
 def test_what_a_child_says_comes_out_as_lines_with_its_name(start: Start) -> None:

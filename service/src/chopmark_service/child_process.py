@@ -100,11 +100,13 @@ class Child:
         name: what it is called in the lines of the tree.
         command: an absolute path and its arguments.
         ready: how to see that those who need it can start.
+        needs: the names of children before it that are to be ready first.
     """
 
     name: str
     command: tuple[str, ...]
     ready: Readiness
+    needs: tuple[str, ...] = ()
 
 
 class ChildProcess:

@@ -1,16 +1,16 @@
 """A tree of processes: services that belong together, run as one.
 
-    parent      this process: starts the children in order, each once those before it are ready; passes on what they
-                say; stops them in reverse order on SIGTERM, SIGINT or SIGHUP
-    children    see `chopmark_service.child_process`
+    parent      this process: starts the children in order, each once those that it needs are ready; passes on what
+                they say; stops them in reverse order on SIGTERM, SIGINT or SIGHUP
+    children    see `chopmark_service.child_process`; each names those that it needs
 
 A child that ends is started anew, at once after it ran well for a while, else after a pause that doubles each time. The
 others go on meanwhile: each of them must bear that another one is away, and a tree changes nothing about that. Before a
 child comes again, all that is left of it is killed, since it may hold a port or a lock.
 
 A child that ends by itself before it was ever ready cannot be started: the tree ends with its reason. One that lives
-and is not ready is waited for, for a while; then the next ones are started without it, as a log may have to wait for
-the witness of somebody else.
+and is not ready is waited for, for a while; then those that need it are started without it, as a log may have to wait
+for the witness of somebody else.
 
 On SIGTERM each child gets its time to finish; what has not ended then is killed, and at a second signal everything is.
 Nothing that a service acknowledged is lost by that. When the parent itself is killed, the kernel kills the children
@@ -75,7 +75,10 @@ class _Place:
     ends: int = 0
     start_at: float | None = None
     look_at: float | None = None
-    look_seldom_from: float = 0.0
+    patient_until: float = 0.0
+    """Until when others wait for it, and it is looked at often."""
+    is_told: bool = False
+    """Whether it was said that it is not ready."""
     left: list[ChildProcess] = field(default_factory=list)
     """Processes that have ended and whose groups may not be gone."""
     gone_at: float = 0.0
@@ -145,15 +148,25 @@ class ProcessTree:
                 )
 
     def _start_all(self) -> None:
+        """Start each child once those that it needs are ready, and wait for the last ones."""
         for place in self._places:
+            self._wait_for([each for each in self._places if each.child.name in place.child.needs])
             if not self._goes_on:
                 return
             self._start(place)
-            end = time.monotonic() + self._patience.ready
-            while self._goes_on and place.ready_since is None and time.monotonic() < end:
-                self._turn()
-            if self._goes_on and place.ready_since is None:
+        self._wait_for(self._places)
+
+    def _wait_for(self, needed: Sequence[_Place]) -> None:
+        """Wait until these are ready, or were given their time to be."""
+        while self._goes_on:
+            now = time.monotonic()
+            if not any(each.ready_since is None and now < each.patient_until for each in needed):
+                break
+            self._turn()
+        for place in needed:
+            if self._goes_on and place.ready_since is None and not place.was_ever_ready and not place.is_told:
                 self._logger.warning("not_ready", child=place.child.name, seconds=self._patience.ready)
+                place.is_told = True
 
     def _turn(self) -> None:
         """Wait until something happens, and deal with all that did."""
@@ -187,7 +200,7 @@ class ProcessTree:
             place.ready_since, place.look_at, place.was_ever_ready = now, None, True
             self._logger.info("ready", child=place.child.name)
         else:
-            place.look_at = now + (_LOOK_EVERY if now < place.look_seldom_from else _LOOK_SELDOM)
+            place.look_at = now + (_LOOK_EVERY if now < place.patient_until else _LOOK_SELDOM)
 
     def _until_next(self) -> float:
         """Seconds until there is something to do of which no signal tells."""
@@ -197,7 +210,7 @@ class ProcessTree:
     def _start(self, place: _Place) -> None:
         now = time.monotonic()
         place.start_at = place.ready_since = None
-        place.look_at, place.look_seldom_from = now + _LOOK_EVERY, now + self._patience.ready
+        place.look_at, place.patient_until = now + _LOOK_EVERY, now + self._patience.ready
         place.process = ChildProcess(place.child)
         self._selector.register(place.process.output, selectors.EVENT_READ, place.process)
         self._logger.info("started", child=place.child.name, pid=place.process.pid)

@@ -15,9 +15,9 @@
     issuer                   port P         also serves DIR/public
     verifier                 port P + 3
 
-They are started in this order, by the commands `chopmark keys serve`, `witness serve`, `log serve`, `issuer serve` and
-`verifier serve`: nothing of them is imported here. Settings of one service alone stand where it looks for them itself,
-such as DIR/log/log.toml or a variable CHOPMARK_LOG_….
+They are started in this order, the first three at once, by the commands `chopmark keys serve`, `witness serve`,
+`log serve`, `issuer serve` and `verifier serve`: nothing of them is imported here. Settings of one service alone stand
+where it looks for them itself, such as DIR/log/log.toml, DIR/issuer.toml or a variable CHOPMARK_LOG_….
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Service(Enum):
 
 _PORTS = {Service.ISSUER: 0, Service.LOG: 1, Service.WITNESS: 2, Service.VERIFIER: 3}
 """Where each listens, counted from the port of the region."""
+_NEEDS = {Service.ISSUER: ("keys", "witness", "log"), Service.VERIFIER: ("issuer",)}
 _MOST = max(_PORTS.values())
 
 
@@ -135,6 +136,7 @@ def _child(service: Service, settings: RegionSettings) -> Child:
         service.value,
         (*_program(), service.value, "serve", "--port", str(port), *command),
         AnswersReady(_reached(settings.host), port),
+        _NEEDS.get(service, ()),
     )
 
 
