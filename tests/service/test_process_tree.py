@@ -75,8 +75,8 @@ telemetry.configure_logging()
 try:
     ProcessTree(
         [
-            Child(name, (sys.executable, "stand_in.py", name, *modes), Listens(Path(name)), tuple(children)[: place * needs])
-            for place, (name, modes) in enumerate(children.items())
+            Child(name, (sys.executable, "stand_in.py", name, *modes), Listens(Path(name)), needs[name])
+            for name, modes in children.items()
         ],
         patience=Patience(**patience),
         on_running=lambda: print("running"),
@@ -157,7 +157,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(
         wait: bool = True, patience: dict[str, float] | None = None, in_order: bool = True, **children: str
     ) -> Running:
-        told = json.dumps([patience or {}, {name: modes.split() for name, modes in children.items()}, int(in_order)])
+        needs = {name: list(children)[:place] if in_order else [] for place, name in enumerate(children)}
+        told = json.dumps([patience or {}, {name: modes.split() for name, modes in children.items()}, needs])
         written = [tmp_path / f"{name}-{len(running)}" for name in ("stdout", "stderr")]
         with written[0].open("wb") as output, written[1].open("wb") as errors:
             process = subprocess.Popen(
