@@ -132,13 +132,14 @@ class ServedRegion:
     def stderr(self) -> Path:
         return self.folder / f"stderr-{self.starts}"
 
-    def start(self, *arguments: str, wait: bool = True) -> None:
+    def start(self, *arguments: str, wait: bool = True, **environment: str) -> None:
         """Start the region; with `wait` until all of it can do its work."""
         self.starts += 1
         program = Path(sys.executable).with_name("chopmark")
         with self.stderr.open("wb") as errors, (self.folder / f"stdout-{self.starts}").open("wb") as output:
             self.process = subprocess.Popen(
                 [program, "serve", "--data", str(self.data), *arguments],
+                env={**os.environ, **environment},
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
