@@ -49,6 +49,7 @@ _OF_WRITING: Final = (
     problems.FIELD,
     problems.REFUSED,
     problems.KEY_REUSED,
+    problems.SIGNING,
 )
 _OF_LICENCES: Final = (*_OF_TOKENS, problems.NOT_FOUND, problems.CONFLICT)
 

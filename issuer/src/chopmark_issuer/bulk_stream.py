@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chopmark.errors import ChopmarkError
+from chopmark_service import telemetry
 from chopmark_service.errors import BackpressureError
-from fastapi import Request
+from chopmark_service.telemetry import Receive, Scope, Send
+from fastapi import Request, Response
 
 from chopmark_issuer import api_answers
 from chopmark_issuer.api_requests import MAX_LINE
@@ -154,6 +156,38 @@ class BulkStream:
     def _end(self, line: int, problem: dict[str, Any]) -> None:
         told = {"line": line, "status": problem["status"], "ends": True, "problem": problem}
         self._done.put_nowait(encode_lines([told]))
+
+
+class LinesResponse(Response):
+    """An answer of lines that come while the request is still read. Starlette's own reads the request too, to notice a
+    client that left, and would take away what the lines are made from.
+
+    Args:
+        lines: the answer, part by part.
+        seconds: that who asks may take nothing of it; then it is given up.
+    """
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, lines: AsyncGenerator[bytes, None], *, seconds: float) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._lines = lines
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for some in self._lines:
+                async with asyncio.timeout(self._seconds):
+                    await send({"type": "http.response.body", "body": some, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            telemetry.get_logger("issuer").warning("answer_not_read")
+        finally:
+            await self._lines.aclose()
 
 
 def encode_lines(lines: list[dict[str, Any]]) -> bytes:

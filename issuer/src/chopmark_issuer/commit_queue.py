@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError
@@ -31,6 +31,7 @@ from chopmark_issuer.database import Database
 from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import ConflictError, RefusedError
 from chopmark_issuer.idempotency import Answer, RequestKey
+from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.registry import Registry
 from chopmark_issuer.requests import IssuedVersion, IssueRequest
 
@@ -39,8 +40,6 @@ _FORGET_EVERY: Final = 60
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
 
-Keys: TypeAlias = Any
-"""What signs: a `KeyProvider`."""
 Issued: TypeAlias = Sequence["IssuedVersion | RefusedError"]
 
 
@@ -52,6 +51,10 @@ class QueueLimits:
     """Licences that may wait: a second of work."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
+    gathering: float = 0.003
+    """Seconds that a busy queue waits for a request that may come along."""
+    gatherings: int = 10
+    """How often it does so before a commit, as long as more come."""
 
 
 DEFAULT_LIMITS: Final = QueueLimits()
@@ -118,7 +121,7 @@ class CommitQueue:
     def __init__(
         self,
         database: Database,
-        keys: Keys,
+        keys: KeyProvider,
         *,
         clock: Callable[[], int],
         random: Callable[[int], bytes] = os.urandom,
@@ -134,6 +137,8 @@ class CommitQueue:
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._closing = False
+        self._is_busy = False
+        self._ended = threading.Event()
         self._forget_at = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="commit-queue", daemon=True)
@@ -176,6 +181,7 @@ class CommitQueue:
         with self._changed:
             self._closing = True
             self._changed.notify()
+        self._ended.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -183,6 +189,7 @@ class CommitQueue:
             group = self._next_group()
             if not group:
                 continue
+            self._is_busy = len(group) > 1
             try:
                 outcomes = self._commit([each.task for each in group])
             except BaseException as error:  # whatever it is: requests that wait for ever would be worse
@@ -199,7 +206,19 @@ class CommitQueue:
     def _work_is_left(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
-            return bool(self._queue)
+            is_left = bool(self._queue)
+        if self._is_busy:
+            self._gather()
+        return is_left
+
+    def _gather(self) -> None:
+        """Let requests that are on their way come along, as long as more of them come: those who were answered by the
+        last commit ask again just now, and what a commit costs is nearly the same for one of them and for all."""
+        for _ in range(self._limits.gatherings):
+            before = len(self._queue)
+            self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
+            if len(self._queue) == before or self._waiting >= self._limits.group or self._closing:
+                return
 
     def _next_group(self) -> list[_Waiting]:
         """Take as much as one transaction may hold, without what was cancelled."""

@@ -18,8 +18,9 @@ from hashlib import sha256
 from typing import Final
 
 from chopmark.errors import FormatError
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, delete, select, tuple_
 
+from chopmark_issuer.bulk_rows import insert_rows
 from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.models import KEPT_ANSWER
 
@@ -106,35 +107,30 @@ def request_digest(*parts: bytes) -> bytes:
 
 def kept_answers(connection: Connection, requests: Sequence[RequestKey]) -> dict[tuple[str, str, int], KeptAnswer]:
     """The answers that are kept for any of these."""
-    if not requests:
-        return {}
-    here = tuple_(KEPT_ANSWER.c.client, KEPT_ANSWER.c.key, KEPT_ANSWER.c.part)
-    rows = connection.execute(select(KEPT_ANSWER).where(here.in_([request.place for request in requests])))
-    return {
-        (row.client, row.key, row.part): KeptAnswer(row.digest, Answer(row.status, row.body, row.location))
-        for row in rows
-    }
+    by_client: dict[str, list[RequestKey]] = {}
+    for request in requests:
+        by_client.setdefault(request.client, []).append(request)
+    found: dict[tuple[str, str, int], KeptAnswer] = {}
+    for client, alike in by_client.items():
+        query = select(KEPT_ANSWER).where(
+            KEPT_ANSWER.c.client == client,
+            KEPT_ANSWER.c.key.in_({request.key for request in alike}),
+            KEPT_ANSWER.c.part.in_({request.part for request in alike}),
+        )
+        for row in connection.execute(query):
+            found[row.client, row.key, row.part] = KeptAnswer(row.digest, Answer(row.status, row.body, row.location))
+    return found
 
 
 def keep_answers(connection: Connection, answers: Mapping[RequestKey, Answer], *, at: int) -> None:
     """Keep answers, in the transaction of what they tell of."""
-    if answers:
-        connection.execute(
-            insert(KEPT_ANSWER),
-            [
-                {
-                    "client": request.client,
-                    "key": request.key,
-                    "part": request.part,
-                    "digest": request.digest,
-                    "status": answer.status,
-                    "body": answer.body,
-                    "location": answer.location,
-                    "kept_at": at,
-                }
-                for request, answer in answers.items()
-            ],
-        )
+    columns = ("client", "key", "part", "digest", "status", "body", "location", "kept_at")
+    rows = [
+        (request.client, request.key, request.part, request.digest, answer.status, answer.body, answer.location, at)
+        for request, answer in answers.items()
+    ]
+    if rows:
+        insert_rows(connection, KEPT_ANSWER, columns, rows)
 
 
 def forget_answers(connection: Connection, *, at: int) -> int:

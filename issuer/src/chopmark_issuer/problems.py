@@ -9,9 +9,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError, TrustError
+from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, LimitError, StorageError, TrustError
 from chopmark_ledger.errors import LedgerError
-from chopmark_service.errors import BackpressureError
+from chopmark_service.errors import BackpressureError, SlowBodyError
 from chopmark_service.problems import (
     BACK_PRESSURE,
     FAULT,
@@ -40,6 +40,7 @@ from chopmark_issuer.errors import (
     LifecycleError,
     NotFoundError,
     RefusedError,
+    SigningProcessError,
 )
 from chopmark_issuer.idempotency import KeyReusedError
 
@@ -57,6 +58,7 @@ __all__ = [
     "NO_AUTHORITY",
     "PROBLEM_TYPE",
     "REFUSED",
+    "SIGNING",
     "STATE",
     "STOPPING",
     "STORAGE",
@@ -87,6 +89,9 @@ KEY_REUSED = Problem(
 STOPPING = Problem(
     "stopping", HTTPStatus.SERVICE_UNAVAILABLE, "The service is about to stop: send the same again once it runs."
 )
+SIGNING = Problem(
+    "signing", HTTPStatus.SERVICE_UNAVAILABLE, "The signing process does not answer now: nothing was written, ask again."
+)
 LOG_UNAVAILABLE = Problem(
     "log_unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The region's log does not answer now: ask again later."
 )
@@ -103,6 +108,7 @@ _BY_ERROR: tuple[tuple[type[ChopmarkError], Problem], ...] = (
 )
 _OF_LINES: tuple[tuple[type[ChopmarkError], Problem], ...] = (
     (BackpressureError, BACK_PRESSURE),
+    (SlowBodyError, TOO_SLOW),
     (LimitError, TOO_LARGE),
     (FormatError, MALFORMED),
 )
@@ -119,6 +125,8 @@ def line_problem(error: BaseException) -> dict[str, Any]:
         problem = problem_of(error) or next((each for kind, each in _OF_LINES if isinstance(error, kind)), None)
         if problem is not None:
             return problem_document(problem, str(error))
+        if isinstance(error, SigningProcessError | KeyMaterialError):
+            return problem_document(SIGNING)
         return problem_document(STORAGE)
     return problem_document(FAULT)
 
@@ -128,6 +136,8 @@ def answer_error(error: ChopmarkError) -> Response | None:
     problem = problem_of(error)
     if problem is not None:
         return problem_response(problem, str(error))
+    if isinstance(error, SigningProcessError | KeyMaterialError):
+        return problem_response(SIGNING, headers={"Retry-After": "5"})
     if isinstance(error, LedgerError | TrustError):
         return problem_response(LOG_UNAVAILABLE, headers={"Retry-After": str(_SECONDS_UNTIL_LOG_ANSWERS)})
     if isinstance(error, DatabaseError | StorageError):

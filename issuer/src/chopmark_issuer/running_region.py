@@ -32,6 +32,8 @@ from chopmark_issuer.settings import Settings
 _SEND_EVERY: Final = 5.0
 """Seconds after which the outbox is looked at unasked: commands write beside the service, and what was refused is sent
 again."""
+_SENT_APART: Final = 0.2
+"""Seconds between two times that the outbox is sent: what several commits put there shares a batch."""
 _PUBLISHED_APART: Final = 1.0
 """Seconds between two publications: a list of a million statuses is signed within a fifth of one."""
 
@@ -64,8 +66,9 @@ class RunningRegion:
         self._landmark_at = 0.0
         self._problems: tuple[str, ...] = ()
         self._proving = threading.Lock()
+        self._opening = threading.Lock()
         self._ledgers: dict[str, Ledger] = {}
-        self.outbox = RepeatedWork("outbox", self._send, every=_SEND_EVERY, clock=clock)
+        self.outbox = RepeatedWork("outbox", self._send, every=_SEND_EVERY, apart=_SENT_APART, clock=clock)
         self.publishing = RepeatedWork(
             "publishing", self._publish, every=publish_every, apart=_PUBLISHED_APART, clock=clock
         )
@@ -113,10 +116,11 @@ class RunningRegion:
 
     def _ledger(self, user: str) -> Ledger:
         """The client of the log for one thread; made when it is first needed, as the log may be away until then."""
-        known = self._ledgers.get(user)
-        if known is None:
-            known = self._ledgers[user] = self.region.new_ledger()
-        return known
+        with self._opening:  # a log of this process is opened once, by whoever comes first
+            known = self._ledgers.get(user)
+            if known is None:
+                known = self._ledgers[user] = self.region.new_ledger()
+            return known
 
     def _close_ledgers(self) -> None:
         if self.region.log.url is not None:
@@ -132,7 +136,10 @@ def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
         NotFoundError: there is no region.
         ChopmarkError: it cannot be opened.
     """
-    region = Region.open(_settings_of(settings))
+    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
+    region = Region.open(
+        Settings(settings.data, passphrase, log_patience=settings.log_patience, key_socket=settings.key_socket)
+    )
     lock = None
     try:
         lock = ServiceLock(settings.data)
@@ -154,10 +161,6 @@ def check_can_run(settings: IssuerServiceSettings) -> None:
     Raises:
         ChopmarkError: as `open_running_region`.
     """
-    Region.open(_settings_of(settings)).close()
-    ServiceLock(settings.data).release()
-
-
-def _settings_of(settings: IssuerServiceSettings) -> Settings:
     passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
-    return Settings(settings.data, passphrase, log_patience=settings.log_patience, key_socket=settings.key_socket)
+    Region.open(Settings(settings.data, passphrase, key_socket=settings.key_socket)).close()
+    ServiceLock(settings.data).release()

@@ -19,6 +19,7 @@ Routes that write stand in `service_writing`, those that read in `service_readin
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -126,6 +127,9 @@ def make_application(
             application.state.service = service
             registry.register(RegionCollector(running, clock))
             telemetry.get_logger("issuer").info("open", region=running.region.region)
+            gc.collect()
+            gc.set_threshold(20_000, 20, 20)
+            gc.freeze()  # what is there by now stays: each collection would look through all of it
             async with server.told_to_stop(service.stopping.set):
                 yield
         finally:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError, UnsupportedBodyError
 from fastapi import FastAPI, Query, Request, Response
-from starlette.responses import StreamingResponse
 
 from chopmark_issuer import api_answers, api_documents, api_requests
 from chopmark_issuer.api_requests import ActRequest, moment
 from chopmark_issuer.bulk_acts import record_all
-from chopmark_issuer.bulk_stream import MEDIA_TYPE, BulkStream, body_parts, encode_lines, listed_parts
+from chopmark_issuer.bulk_stream import MEDIA_TYPE, BulkStream, LinesResponse, body_parts, encode_lines, listed_parts
 from chopmark_issuer.catalogue import type_in_use
 from chopmark_issuer.clients import DepartmentClient
 from chopmark_issuer.commit_queue import ActTask, Issued, IssueTask, Task, Writing
@@ -212,7 +211,7 @@ def _streamed(service: Any, client: DepartmentClient, stream: BulkStream, work: 
 
     working.add_done_callback(ended)
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes, None]:
         try:
             async for some in stream.answers():
                 yield some
@@ -222,7 +221,7 @@ def _streamed(service: Any, client: DepartmentClient, stream: BulkStream, work: 
             with suppress(asyncio.CancelledError):
                 await working
 
-    return StreamingResponse(lines(), 200, {"Cache-Control": "no-store"}, MEDIA_TYPE)
+    return LinesResponse(lines(), seconds=service.body_timeout)
 
 
 def _effective_from(writing: Writing, number: str, type_id: str | None, wanted: ActRequest) -> int | None:
