@@ -88,7 +88,7 @@ def test_a_crash_after_the_answer_and_before_it_is_noted_sends_the_same_batch_ag
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outbox, "update", crash)
+    monkeypatch.setattr(outbox, "update_rows", crash)
     # the first update gives the batch its contents, so that crash comes before anything was sent
     with pytest.raises(KeyboardInterrupt):
         outbox.flush(office.database, ledger.submit, at=1)

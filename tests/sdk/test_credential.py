@@ -19,6 +19,7 @@ from chopmark.credential import (
     Kind,
     StatusReference,
     Usage,
+    draft_credential,
     issue_credential,
 )
 from chopmark.errors import ChopmarkError, FormatError, LimitError, SignatureError, UnsupportedError
@@ -139,6 +140,26 @@ def test_the_digest_is_the_same_whatever_is_disclosed_or_proved() -> None:
 
 def test_two_bearer_credentials_of_the_same_claims_differ() -> None:
     assert issue_credential(ISSUER, BEARER).digest != issue_credential(ISSUER, BEARER).digest
+
+
+@pytest.mark.parametrize(("claims", "selective"), [(BEARER, ()), (BOUND, (4, 5))])
+def test_a_draft_with_a_signature_made_elsewhere_is_the_credential(claims: Claims, selective: tuple[int, ...]) -> None:
+    draft = draft_credential(
+        ISSUER.public_key, claims, selective=selective, hide_licence_number=bool(selective), random=counting()
+    )
+    credential = draft.signed(ISSUER.sign(draft.to_sign))
+    assert credential == issue_credential(
+        ISSUER, claims, selective=selective, hide_licence_number=bool(selective), random=counting()
+    )
+    assert credential == Credential.parse(credential.encode())
+    assert credential.digest == draft.digest == hashlib.sha256(draft.to_sign).digest()
+    credential.verify_signature(ISSUER.public_key)
+
+
+@pytest.mark.parametrize("size", [0, 63, 65])
+def test_a_signature_of_another_size_makes_no_credential(size: int) -> None:
+    with pytest.raises(FormatError, match="signature"):
+        draft_credential(ISSUER.public_key, BEARER).signed(bytes(size))
 
 
 def test_proofs_are_carried_and_taken_away() -> None:

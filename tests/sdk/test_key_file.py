@@ -142,3 +142,28 @@ def test_a_missing_file_or_folder_is_a_storage_error(tmp_path: Path) -> None:
         read_key_file(tmp_path / "none.key")
     with pytest.raises(StorageError):
         write_key_file(tmp_path / "none" / "log.key", Ed25519Signer.generate(), PASSPHRASE, cost=CHEAP)
+
+
+@pytest.mark.parametrize("use", [None, "credential", "log-client"])
+def test_a_key_file_says_what_the_key_is_for(use: str | None) -> None:
+    data = encrypt_key(Ed25519Signer.generate(), PASSPHRASE, cost=CHEAP, use=use)
+    read = parse_key_file(data)
+    assert read.use == use
+    assert ("use" in json.loads(data)) == (use is not None)
+    read.load(PASSPHRASE)
+
+
+@pytest.mark.parametrize("changes", [{"use": "status"}, {}])
+def test_what_a_key_is_for_can_not_be_altered_or_left_out(changes: dict[str, str]) -> None:
+    document = json.loads(encrypt_key(Ed25519Signer.generate(), PASSPHRASE, cost=CHEAP, use="credential"))
+    del document["use"]
+    with pytest.raises(KeyMaterialError, match="altered"):
+        parse_key_file(json.dumps({**document, **changes}).encode()).load(PASSPHRASE)
+
+
+@pytest.mark.parametrize("use", ["", "Credential", "a b", "a" * 41, "-x", "ключ"])
+def test_a_use_that_is_no_word_is_neither_written_nor_read(use: str) -> None:
+    with pytest.raises(FormatError):
+        encrypt_key(Ed25519Signer.generate(), PASSPHRASE, cost=CHEAP, use=use)
+    with pytest.raises(FormatError):
+        parse_key_file(altered(use=use))

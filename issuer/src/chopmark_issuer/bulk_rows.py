@@ -1,4 +1,4 @@
-"""Inserting many rows at once, where the way from a dictionary to a statement would cost more than the row itself.
+"""Inserting and changing many rows at once, where the way from a dictionary to a statement costs more than the row.
 
 The statement is made by SQLAlchemy from the table, once; the rows go to the driver as tuples. The types of the tables
 here (integers, texts, bytes, booleans) are what the driver takes as they are.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy import Compiled, Connection, Dialect, Table, bindparam, insert, update
 
 
 def insert_rows(
@@ -17,12 +17,30 @@ def insert_rows(
 ) -> None:
     """Insert rows, each with a value for each of the columns, in the caller's transaction."""
     if rows:
-        connection.exec_driver_sql(_statement(table, columns, connection.dialect), rows)
+        connection.exec_driver_sql(_insert_statement(table, columns, connection.dialect), rows)
+
+
+def update_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Change rows: each has a value for each of the columns, and at its end the id of the row that it changes."""
+    if rows:
+        connection.exec_driver_sql(_update_statement(table, columns, connection.dialect), rows)
 
 
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
-    compiled = insert(table).compile(dialect=dialect, column_keys=columns)
-    if tuple(compiled.positiontup or ()) != columns:  # else values would go into other columns than are meant
-        raise AssertionError(f"{table.name} has its columns in another order than {columns}")
+def _insert_statement(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+    return _positional(insert(table).compile(dialect=dialect, column_keys=columns), columns)
+
+
+@lru_cache(maxsize=64)
+def _update_statement(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+    changed = update(table).where(table.c.id == bindparam("row_id")).values({name: bindparam(name) for name in columns})
+    return _positional(changed.compile(dialect=dialect), (*columns, "row_id"))
+
+
+def _positional(compiled: Compiled, order: tuple[str, ...]) -> str:
+    # in another order than is meant, values would go into other columns
+    if tuple(getattr(compiled, "positiontup", None) or ()) != order:
+        raise AssertionError(f"the parameters of {compiled} do not come as {order}")
     return str(compiled)

@@ -59,6 +59,10 @@ class KeyProvider(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give up what is open; what is asked afterwards opens it again."""
+        ...
+
 
 def open_keys(settings: Settings) -> KeyProvider:
     """The keys of a registry: the signing process where the settings name its socket, else its key folder."""

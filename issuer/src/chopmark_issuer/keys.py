@@ -149,6 +149,10 @@ class KeyFolder:
         sign = self.signer(kid).sign
         return [sign(message) for message in messages]
 
+    def close(self) -> None:
+        """Forget the keys that are open."""
+        self._open.clear()
+
     def _opened(self, kid: str) -> tuple[LocalSigner, InventoryUse | None]:
         found = self._open.get(kid)
         if found is None:

@@ -30,6 +30,8 @@ from chopmark_issuer.keys import InventoryUse
 
 _ROOT_TEXT: Final = re.compile(rb'\{\n "format": "chopmark/(?:trust-bundle|root-epoch|trust-statement)/v1",\n')
 _SUBTREE: Final = b"subtree/v1\n\0"
+_HEAD_SIZES: Final = (3, 2, 1, 5)
+"""Bytes that say how long a byte string is; a credential's payload has three."""
 _MAX_CHECKPOINT: Final = 1024
 _MAX_TOKEN: Final = 1024 * 1024
 
@@ -85,8 +87,13 @@ def _is_sig_structure(public_key: PublicKey, typ: int | str, message: bytes) -> 
     if not message.startswith(prefix):
         return False
     # what follows the empty external data is one byte string, the payload, to the end
-    size = len(message) - len(prefix)
-    return any(message.startswith(cbor.bytes_head(size - head), len(prefix)) for head in (1, 2, 3, 5) if size >= head)
+    rest = len(message) - len(prefix)
+    for size in _HEAD_SIZES:
+        if rest >= size:
+            head = cbor.bytes_head(rest - size)
+            if len(head) == size and message.startswith(head, len(prefix)):
+                return True
+    return False
 
 
 @lru_cache(maxsize=256)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from chopmark_ledger.errors import BatchRefusedError
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from chopmark_issuer.bulk_rows import insert_rows
+from chopmark_issuer.bulk_rows import insert_rows, update_rows
 from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
@@ -29,6 +29,10 @@ BATCH_SIZE: Final = 4096
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Bytes of the entries of one batch, unless it has one entry only: half of what a log takes."""
 _MAX_REASON: Final = 400
+
+_NEWEST_BATCH = select(OUTBOX_BATCH).order_by(OUTBOX_BATCH.c.number.desc()).limit(1)
+"""The only one that may lack its answer: the next batch is made once it has one."""
+_WAITING = select(OUTBOX.c.id, OUTBOX.c.entry).where(OUTBOX.c.batch_number.is_(None)).order_by(OUTBOX.c.id)
 
 Submit = Callable[[int, Sequence[bytes]], Sequence[int]]
 """Takes a batch number and its entries, durably; the same batch again answers the same indexes. Raises
@@ -141,20 +145,24 @@ def _note(connection: Connection, number: int, column: str, values: Mapping[int,
 
 def _put_back_refused(database: Database) -> None:
     """Let what was refused wait again; the batches that it was in are answered, so nobody sends them any more."""
+    refused = OUTBOX.c.refused.is_not(None)
+    with database.reading() as connection:
+        if connection.execute(select(OUTBOX.c.id).where(refused).limit(1)).first() is None:
+            return
     with database.writing() as connection:
-        connection.execute(update(OUTBOX).where(OUTBOX.c.refused.is_not(None)).values(batch_number=None, position=None))
+        connection.execute(update(OUTBOX).where(refused).values(batch_number=None, position=None))
 
 
 def _next_batch(database: Database, at: int) -> _Batch | None:
     """The oldest batch without an answer, else a new one of what waits."""
+    with database.reading() as connection:  # a sender looks often, and who issues needs the turn to write
+        newest = connection.execute(_NEWEST_BATCH).first()
+        answered = newest is None or newest.answered_at is not None
+        if answered and connection.execute(_WAITING.limit(1)).first() is None:
+            return None
     with database.writing() as connection:
-        row = connection.execute(
-            select(OUTBOX_BATCH.c.number, OUTBOX_BATCH.c.digest)
-            .where(OUTBOX_BATCH.c.answered_at.is_(None))
-            .order_by(OUTBOX_BATCH.c.number)
-            .limit(1)
-        ).first()
-        if row is not None:
+        row = connection.execute(_NEWEST_BATCH).first()
+        if row is not None and row.answered_at is None:
             contents = connection.execute(
                 select(OUTBOX.c.id, OUTBOX.c.entry)
                 .where(OUTBOX.c.batch_number == row.number)
@@ -166,15 +174,10 @@ def _next_batch(database: Database, at: int) -> _Batch | None:
                     "the batch no longer holds what it was given", where=f"batch {batch.number}", remedy="Restore it"
                 )
             return batch
-        waiting = connection.execute(
-            select(OUTBOX.c.id, OUTBOX.c.entry)
-            .where(OUTBOX.c.batch_number.is_(None))
-            .order_by(OUTBOX.c.id)
-            .limit(BATCH_SIZE)
-        ).all()
+        waiting = connection.execute(_WAITING.limit(BATCH_SIZE)).all()
         if not waiting:
             return None
-        number = (connection.execute(select(func.max(OUTBOX_BATCH.c.number))).scalar() or 0) + 1
+        number = 1 if row is None else row.number + 1
         total = 0
         for count, row in enumerate(waiting):
             total += len(row.entry)
@@ -186,12 +189,8 @@ def _next_batch(database: Database, at: int) -> _Batch | None:
         connection.execute(
             insert(OUTBOX_BATCH).values(number=number, size=len(entries), digest=batch.digest, created_at=at)
         )
-        connection.execute(
-            update(OUTBOX)
-            .where(OUTBOX.c.id == bindparam("row_id"))
-            .values(batch_number=number, position=bindparam("place"), refused=None),
-            [{"row_id": row_id, "place": place} for place, row_id in enumerate(batch.row_ids)],
-        )
+        rows = [(number, place, None, row_id) for place, row_id in enumerate(batch.row_ids)]
+        update_rows(connection, OUTBOX, ("batch_number", "position", "refused"), rows)
         return batch
 
 

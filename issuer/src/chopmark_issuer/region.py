@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,8 +157,7 @@ class Region:
         _make_folder(settings.data)
         database = open_database(settings.database)
         try:
-            provider = open_keys(settings)
-            with database.writing() as connection:
+            with closing(open_keys(settings)) as provider, database.writing() as connection:
                 if connection.execute(select(REGION.c.id)).first() is not None:
                     raise ConflictError(
                         "there is a region already", where=str(settings.data), remedy="Choose another folder"
@@ -231,10 +231,11 @@ class Region:
             raise
 
     def close(self) -> None:
-        """Close the database, and the log if it was opened."""
+        """Close the database and the keys, and the log if it was opened."""
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+        self.keys.close()
         self.database.close()
 
     def __enter__(self) -> Region:

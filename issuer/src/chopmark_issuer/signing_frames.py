@@ -13,7 +13,7 @@
 one behind the other: arrays of thousands of byte strings are neither in the profile nor fast. Nothing answers a
 private key: there is no request for one.
 
-    00 00 00 0c  82 02 48 fe d9 9b 10 80 19 aa 6a        the public key of fed99b108019aa6a
+    00 00 00 0b  82 02 48 fe d9 9b 10 80 19 aa 6a        the public key of fed99b108019aa6a
 """
 
 from __future__ import annotations

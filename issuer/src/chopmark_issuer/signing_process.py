@@ -78,11 +78,12 @@ class SigningProcess:
             KeyMaterialError: the passphrase does not open the keys.
             StorageError: the socket cannot be made, another process serves there, or a key file cannot be read.
         """
-        self._keys.check_passphrase()
-        with _listening(self._path) as listener:
-            self._logger.info("listening", url=f"unix:{self._path}", pid=os.getpid())
-            self._accept(listener)
-        self._end()
+        with self._wake, self._woken:
+            self._keys.check_passphrase()
+            with _listening(self._path) as listener:
+                self._logger.info("listening", url=f"unix:{self._path}", pid=os.getpid())
+                self._accept(listener)
+            self._end()
 
     def stop(self) -> None:
         """Take no more connections or requests; those that came in are answered. A signal's handler may call it."""
@@ -187,8 +188,6 @@ class SigningProcess:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
             self._changed.wait_for(lambda: not self._connections, _STOP_WITHIN)
-        self._wake.close()
-        self._woken.close()
         self._logger.info("stopped", pid=os.getpid())
 
 
