@@ -38,7 +38,7 @@ class PublishedServer:
         self.has_tags = True
         self.has_ranges = True
         self.sent = 0
-        self._server = Server(self._behave)
+        self._server = Server(self.behave)
         self.url = self._server.url
         self._is_open = True
 
@@ -53,7 +53,8 @@ class PublishedServer:
             self._is_open = False
             self._server.close()
 
-    def _behave(self, connection: socket.socket, request: bytes) -> bool | None:
+    def behave(self, connection: socket.socket, request: bytes) -> bool | None:
+        """Answer one request."""
         line, _, rest = request.decode("latin-1").partition("\r\n")
         path = line.split(" ")[1].removeprefix(PREFIX)
         if path in self.faults:

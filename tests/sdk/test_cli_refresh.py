@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chopmark import TrustStore
 from chopmark.cli.trust import trust
-from chopmark.errors import ChopmarkError, FormatError, StorageError
+from chopmark.errors import ChopmarkError, FormatError, MissingExtraError, StorageError
 from typer.testing import CliRunner
 
 from tests.sdk.published_server import PublishedServer, publish_all, serving
@@ -130,6 +130,12 @@ def test_without_a_source_of_the_own_region_nothing_is_tried(scene: Scene) -> No
     with pytest.raises(FormatError, match=r"no source for your own region CN-GD.*--source CN-GD=URL"):
         scene.run("--source", f"CN-SH={scene.peer.url}", sources=False)
     assert scene.peer.answers == []
+
+
+def test_without_the_extra_it_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "chopmark.client.region_sources", None)
+    with pytest.raises(MissingExtraError, match=r"chopmark\[client\]"):
+        scene.run()
 
 
 def test_where_there_is_no_store_nothing_is_tried(scene: Scene) -> None:

@@ -137,6 +137,21 @@ def test_where_what_is_held_is_no_beginning_of_what_is_published_the_whole_is_fe
     assert filled.versions() == before | {"landmarks cn-sh.example/log/2026": 5}
 
 
+def test_a_landmark_file_that_grows_between_itself_and_its_proof_is_fetched_again(filled: Scene) -> None:
+    publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=5)
+    proof_path = "landmarks/CN-SH/1.tlog-proof"
+
+    def meanwhile(connection: socket.socket, request: bytes) -> bool | None:
+        del filled.home.faults[proof_path]
+        publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=6)
+        return filled.home.behave(connection, request)
+
+    filled.home.faults[proof_path] = meanwhile
+    done = filled.round()
+    assert (done["CN-GD"].taken, done["CN-GD"].problems) == (["landmarks/CN-SH/1.landmarks"], [])
+    assert filled.versions()["landmarks cn-sh.example/log/2026"] == 6
+
+
 def test_a_shorter_landmark_file_is_a_rollback(filled: Scene) -> None:
     publish_landmarks(filled.world, filled.home.files, filled.world.peer, count=1)
     before = filled.versions()

@@ -1,4 +1,6 @@
-"""The real service over a sample world, at the time of its samples: `python -m tests.verifier.served_verifier DIR PORT`.
+"""The real service over a sample world, at the time of its samples.
+
+    python -m tests.verifier.served_verifier DIR PORT
 
 `DIR/trust` is its trust store; `DIR/records` and the inspector's key make it a desk. It says where it listens in its
 log, as the command does.
@@ -32,6 +34,7 @@ def make(settings: VerifierSettings) -> FastAPI:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
+    clients = folder / "clients.json"
     serve(
         "tests.verifier.served_verifier:make",
         VerifierSettings(
@@ -39,6 +42,7 @@ if __name__ == "__main__":
             refresh=False,
             key=folder / "inspector.key",
             records=folder / "records",
+            clients=clients if clients.exists() else None,
             port=int(sys.argv[2]),
             image_processes=1,
         ),

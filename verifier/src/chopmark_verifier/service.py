@@ -48,7 +48,7 @@ from chopmark_verifier.qr_drawing import png, qr_modules, svg
 from chopmark_verifier.service_metrics import VerifierCollector, VerifierCounters
 from chopmark_verifier.service_settings import VerifierSettings
 from chopmark_verifier.sessions import Sessions, read_passcode
-from chopmark_verifier.trust_source import TrustSource, log_refresh, open_trust_source, trust_status
+from chopmark_verifier.trust_source import TrustSource, open_trust_source, trust_status
 from chopmark_verifier.verify_requests import (
     MAX_BODY,
     ChallengeRequest,
@@ -65,8 +65,6 @@ _JSON = "application/json"
 PICTURE_TYPES = ("image/png", "image/jpeg")
 _FILED_AT_ONCE = 64
 """Records that may wait for the disk at a time; it syncs a few hundred a second."""
-_LOOK_EVERY = 5.0
-"""Seconds between two looks at what the refresh has to tell."""
 _T = TypeVar("_T")
 
 
@@ -262,8 +260,6 @@ def make_application(
                 logger.error("no_desk", problem=current.no_desk)
             trust.start()
             stack.push_async_callback(partial(asyncio.get_running_loop().run_in_executor, None, trust.close))
-            watcher = asyncio.get_running_loop().create_task(_log_changes(trust))
-            stack.callback(watcher.cancel)
             yield
         telemetry.get_logger("verifier").info("closed")
 
@@ -284,13 +280,6 @@ def make_application(
     page.add_page(application, service_of)
     api.describe_tokens(application)
     return application
-
-
-async def _log_changes(trust: TrustSource) -> None:
-    told: dict[str, tuple[str, ...]] = {}
-    while True:
-        log_refresh(trust, told)
-        await asyncio.sleep(_LOOK_EVERY)
 
 
 def openapi_document() -> str:

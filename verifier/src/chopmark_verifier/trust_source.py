@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chopmark.cli.pins import open_store
-from chopmark.client.refresher import Interval, Refresher
+from chopmark.client.refresher import Interval, Refresher, RefreshStatus
 from chopmark.errors import ChopmarkError
 from chopmark.trust_store import TrustStore
 from chopmark_service import telemetry
@@ -55,7 +55,7 @@ def open_trust_source(settings: VerifierSettings, *, clock: Callable[[], float] 
         return WatchedFolder(store)
     longest = settings.refresh_interval
     interval = Interval(shortest=min(_SHORTEST, longest), longest=longest)
-    return Refresher(store, settings.sources(), interval=interval, clock=clock)
+    return Refresher(store, settings.sources(), interval=interval, clock=clock, on_round=RefreshLog())
 
 
 class WatchedFolder:
@@ -189,22 +189,19 @@ def _refresh_status(source: TrustSource) -> dict[str, Any] | None:
     }
 
 
-def log_refresh(source: TrustSource, told: dict[str, tuple[str, ...]]) -> None:
-    """Tell the log of events which problems a region's source began or ceased to have.
+class RefreshLog:
+    """Tells the log of events which problems a region's source begins and ceases to have. For one thread at a time."""
 
-    Args:
-        source: of the store.
-        told: what was told before, by region; changed here.
-    """
-    if not isinstance(source, Refresher):
-        return
-    found = source.status()
-    logger = telemetry.get_logger("trust")
-    now = {each.region: each.problems for each in found.regions} | {"": found.problems}
-    for region, problems in now.items():
-        before = told.get(region, ())
-        if problems and problems != before:
-            logger.warning("not_refreshed", region=region or None, problems=list(problems))
-        elif before and not problems:
-            logger.info("refreshed_again", region=region or None)
-        told[region] = problems
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, found: RefreshStatus) -> None:
+        """Tell what changed with a round."""
+        logger = telemetry.get_logger("trust")
+        for region, problems in [*((each.region, each.problems) for each in found.regions), ("", found.problems)]:
+            before = self._told.get(region, ())
+            if problems and problems != before:
+                logger.warning("not_refreshed", region=region or None, problems=list(problems))
+            elif before and not problems:
+                logger.info("refreshed_again", region=region or None)
+            self._told[region] = problems

@@ -1,0 +1,234 @@
+"""The page in a real Chromium: by keyboard alone, on a phone, with a picture, with a camera."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from chopmark import qr_text
+from chopmark.presentation import present
+from chopmark_verifier.qr_drawing import png, qr_modules
+
+from specs.vectors.sample_world import NOW, make_world
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 800}
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+
+class Site:
+    """The served page, and codes to show it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        world = make_world()
+        credentials = [world.issue(world.claims(kind)) for kind in ("food", "constructor")]
+        self.food, constructor = world.logged(*credentials)
+        world.store(folder / "trust").put_root("CN-SH", world.home.root_epoch, now=NOW)
+        self.text = qr_text.encode(self.food.encode())
+        self.copy = qr_text.encode(constructor.encode())
+        self.living = qr_text.encode(present(constructor, world.holder, at=NOW).encode())
+        (folder / "food.png").write_bytes(png(qr_modules(self.text)))
+        log = folder / "stderr"
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.verifier.served_verifier", str(folder), "0"],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stderr=stderr,
+            )
+        deadline = time.monotonic() + 40
+        while '"listening"' not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            assert self.process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        (line,) = [line for line in log.read_text().splitlines() if '"listening"' in line]
+        self.url = json.loads(line)["url"]
+
+    @property
+    def passcode(self) -> str:
+        return (self.folder / "records" / "passcode").read_text().strip()
+
+    def records(self) -> list[Path]:
+        return list((self.folder / "records").rglob("*.jwt"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.process.terminate()
+    site.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Site) -> Iterator[Any]:
+    """Opens the page; whatever the console complains of, such as the content policy, fails the test."""
+    contexts, complaints = [], []
+
+    def hear(said: Any) -> None:
+        # That an answer was no 200 is told too, and is what some tests ask for.
+        if said.type in {"error", "warning"} and not said.text.startswith("Failed to load resource"):
+            complaints.append(said.text)
+
+    def opened(size: dict[str, int] = DESK, locale: str = "en-GB", **options: Any) -> Page:
+        context = browser.new_context(viewport=size, locale=locale, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", hear)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(site.url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def sign_in(page: Page, site: Site) -> None:
+    page.click("summary:has-text('sign-in')")
+    page.fill("#passcode", site.passcode)
+    page.press("#passcode", "Enter")
+    page.wait_for_selector("#purpose")
+
+
+def test_a_code_is_checked_by_keyboard_alone(visit: Any, site: Site) -> None:
+    page = visit()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "text":
+            break
+    page.keyboard.insert_text(site.text)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "check-text"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".verdict.valid")
+    assert page.inner_text(".verdict h2") == "Valid"
+    assert page.evaluate("document.activeElement.id") == "result", "what is read aloud next is the result"
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "SUMMARY":
+            break
+    page.keyboard.press("Enter")
+    assert page.locator(".checks li:visible").count() == 10
+
+
+@pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (PHONE, "en-GB"), (DESK, "zh-CN"), (DESK, "en-GB")])
+def test_each_outcome_has_a_word_an_icon_and_a_colour_and_fits_the_screen(
+    visit: Any, site: Site, size: dict[str, int], locale: str
+) -> None:
+    page = visit(size, locale)
+    seen = set()
+    for text, kind in ((site.text, "valid"), (site.copy, "copy"), ("EL1:NOTHING", "invalid")):
+        page.fill("#text", text)
+        page.click("#check-text")
+        page.wait_for_selector(f".verdict.{kind}")
+        banner = page.locator(".banner")
+        colour = banner.evaluate("each => getComputedStyle(each).backgroundColor")
+        seen.add((page.inner_text(".verdict h2"), colour, page.locator(".banner svg").inner_html()))
+        assert page.locator(".step p").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+        assert banner.evaluate("each => each.getBoundingClientRect().top < innerHeight"), "it is in sight"
+    assert [len({each[part] for each in seen}) for part in range(3)] == [3, 3, 3]
+    words = {each[0] for each in seen}
+    assert words == ({"有效", "这是副本", "无效"} if locale == "zh-CN" else {"Valid", "A copy", "Invalid"})
+
+
+def test_the_language_can_be_switched(visit: Any) -> None:
+    page = visit()
+    page.click("text=中文")
+    assert page.get_attribute("html", "lang") == "zh-Hans"
+    page.click("text=English")
+    assert page.get_attribute("html", "lang") == "en"
+
+
+def test_a_picture_is_read_and_the_record_of_it_filed(visit: Any, site: Site) -> None:
+    page = visit()
+    sign_in(page, site)
+    page.set_input_files("#picture", site.folder / "food.png")
+    assert page.locator(".verdict").count() == 0, "a record names its purpose first"
+    page.fill("#purpose", "年度检查")
+    before = len(site.records())
+    page.set_input_files("#picture", site.folder / "food.png")
+    page.wait_for_selector(".verdict.valid")
+    assert "Signed record filed" in page.inner_text(".basis")
+    assert len(site.records()) == before + 1
+    page.click("text=Sign out")
+    page.wait_for_selector("text=Inspector sign-in")
+    assert page.locator("#purpose").count() == 0
+
+
+def test_a_picture_without_a_code_is_told_and_keeps_nothing_back(visit: Any, site: Site, tmp_path: Path) -> None:
+    page = visit()
+    (tmp_path / "blank.png").write_bytes(png([[False] * 40] * 40))
+    with page.expect_response("**/page/check*") as answered:
+        page.set_input_files("#picture", tmp_path / "blank.png")
+    assert answered.value.status == 422
+    page.wait_for_selector(".trouble")
+    assert "No code was found" in page.inner_text(".trouble")
+
+
+def test_a_challenge_is_shown_and_counted_down(visit: Any, site: Site) -> None:
+    from playwright.sync_api import expect
+
+    page = visit()
+    sign_in(page, site)
+    page.click("summary:has-text('Ask the holder')")
+    page.click("#ask button")
+    assert page.evaluate("document.activeElement.id") == "purpose", "the holder is told what for"
+    page.fill("#purpose", "site visit")
+    page.check("#fields input >> nth=0")
+    page.click("#ask button")
+    page.wait_for_selector(".asked svg")
+    assert page.locator("input[name=challenge]").get_attribute("value").startswith("EC1:")
+    expect(page.locator(".asked .left")).not_to_have_text("180 s")
+    page.click("[data-drop]")
+    assert page.locator("input[name=challenge]").count() == 0
+
+
+def test_a_camera_that_sees_no_code_goes_on_looking_and_can_be_stopped(visit: Any) -> None:
+    page = visit(PHONE, is_mobile=True, has_touch=True)
+    asked = []
+    page.on("response", lambda answer: asked.append(answer.status) if "frame=true" in answer.url else None)
+    with page.expect_response(lambda answer: "frame=true" in answer.url):
+        page.click("#camera")
+    assert page.locator("#viewfinder").is_visible()
+    assert set(asked) <= {204}
+    page.click("#camera")
+    assert page.locator("#viewfinder").is_hidden()
+
+
+def test_the_page_works_without_scripts(visit: Any, site: Site) -> None:
+    page = visit(java_script_enabled=False)
+    page.fill("#text", site.text)
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.valid")
+    assert page.locator("#camera").is_hidden()
