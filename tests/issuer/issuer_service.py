@@ -120,7 +120,11 @@ class Service:
         for method, target, answer in self.checked:
             path = _template(target.partition("?")[0], paths)
             if path is None or method.lower() not in paths[path]:
-                assert answer.status in {404, 405} or method == "HEAD" or target == "/openapi.json", (method, target, answer.status)
+                assert answer.status in {404, 405} or method == "HEAD" or target == "/openapi.json", (
+                    method,
+                    target,
+                    answer.status,
+                )
                 continue
             responses = paths[path][method.lower()]["responses"]
             assert str(answer.status) in responses, (target, answer.status, answer.body)

@@ -139,7 +139,15 @@ def test_a_search_goes_through_all_licences_page_by_page(world: World) -> None:
             named = (await service.get(f"/licences?holder_name={quote('店 1')}")).json()
             assert [each["number"] for each in named["licences"]] == [made[1], made[4]]
             assert [each["holders"] for each in named["licences"]] == [[{"name": "店 1"}, {"name": "Partner"}]] * 2
-            for wrong in ("limit=0", "limit=1_0", "limit=+1", "after=x", "state=gone", "sate=valid", "number=1&number=2"):
+            for wrong in (
+                "limit=0",
+                "limit=1_0",
+                "limit=+1",
+                "after=x",
+                "state=gone",
+                "sate=valid",
+                "number=1&number=2",
+            ):
                 assert (await service.get(f"/licences?{wrong}")).status == 400, wrong
 
     asyncio.run(run())

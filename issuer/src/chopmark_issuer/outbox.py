@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chopmark_ledger.errors import BatchRefusedError
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from chopmark_issuer.bulk_rows import insert_rows, update_rows
 from chopmark_issuer.database import Database
