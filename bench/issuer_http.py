@@ -132,9 +132,9 @@ def measure(folder: Path) -> Group:
         _revoke(table, url, requests, data / "public" / "status" / "2")
     group.add(table)
     group.add(
-        f"The service is its real command, on the same two cores as its clients; its log runs in its own process, with "
-        f"one witness. Single licences: {CLIENTS} clients, each request with a signed token of its own, answered once it "
-        "is durable; the empty POST has the same token checked and does nothing. Look-ups: one after the other, of "
+        f"The service is its real command, on the same two cores as its clients; its log runs in its own process, "
+        f"with one witness. Single licences: {CLIENTS} clients, each request with a signed token of its own, answered "
+        "once it is durable; the empty POST has the same token checked and does nothing. Look-ups: one after the other, of "
         f"licences drawn from {LICENCES:,}, most of them put there by SQL. Revocation: one request for {REVOKED:,} of "
         "them, from its first byte until the status list in the public folder shows it."
     )
@@ -199,7 +199,7 @@ def _post(url: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
 
 
 def _fill(data: Path) -> None:
-    """Put licences into the registry until there are a million: the rows of one that was issued, under other numbers."""
+    """Put licences into the registry until there are a million: the rows of one that was issued, renumbered."""
     with Region.open(Settings(data, PASSPHRASE, CHEAP)) as region, region.database.writing() as connection:
         there = connection.execute(select(func.count()).select_from(LICENCE)).scalar_one()
         _copy(connection, LICENCES - there)
@@ -254,8 +254,12 @@ def _copy(connection: Connection, count: int) -> None:
                 f"SELECT {', '.join(values)} FROM {table.name}, counted WHERE {table.name}.{key} = {newest}"
             )
         )
-    connection.execute(text("UPDATE outbox SET batch_number = (SELECT max(number) FROM outbox_batch), "
-                            f"position = id, log_index = id WHERE id > {last[OUTBOX.name]}"))
+    connection.execute(
+        text(
+            "UPDATE outbox SET batch_number = (SELECT max(number) FROM outbox_batch), "
+            f"position = id, log_index = id WHERE id > {last[OUTBOX.name]}"
+        )
+    )
 
 
 def _lookups(table: Table, url: str, requests: Requests) -> None:

@@ -92,7 +92,7 @@ class Service:
         media_type: str = "application/json",
     ) -> Answer:
         """Post; without a key with one of its own, with None without any."""
-        data = body if isinstance(body, bytes | list) and media_type != "application/json" else body
+        data = body
         if not isinstance(data, bytes | list):
             data = json.dumps({} if data is None else data, ensure_ascii=False).encode()
         headers = {"Content-Type": media_type, **({} if client is None else self.token(client))}
@@ -126,6 +126,7 @@ class Service:
                     answer.status,
                 )
                 continue
+            assert answer.status != 500, (target, answer.body)
             responses = paths[path][method.lower()]["responses"]
             assert str(answer.status) in responses, (target, answer.status, answer.body)
             media_type = answer.headers.get("content-type", "")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from chopmark.credential import Credential
 from chopmark_issuer import problems
 from chopmark_issuer.service import openapi_document

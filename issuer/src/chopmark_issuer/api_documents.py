@@ -1,4 +1,4 @@
-"""What OpenAPI says of the registry's routes; `specs/openapi/issuer.json` is made from it by `chopmark issuer openapi`."""
+"""What OpenAPI says of the registry's routes; `chopmark issuer openapi` prints `specs/openapi/issuer.json` from it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _list(items: dict[str, Any], **bounds: int) -> dict[str, Any]:
 _LOCALISED: Final = _object({"zh-Hans": _TEXT, "en": _TEXT})
 _HOLDER_SCHEMA: Final = _object({"name": _TEXT}, {"code": _TEXT, "code_kind": _TEXT})
 _FIELD_VALUE: Final = {
-    "description": "As the kind of the field is: a text, a day (2026-11-22), an integer, true or false, a list of texts."
+    "description": "As the kind of the field is: a text, a day (2026-11-22), an integer, a boolean, a list of texts."
 }
 _FIELDS: Final = {"type": "object", "additionalProperties": _FIELD_VALUE, "maxProperties": 500}
 _ISSUED: Final = {
@@ -137,8 +137,8 @@ def _writing(
                 "name": HEADER,
                 "in": "header",
                 "required": True,
-                "description": "A new one for each request, and the same when a request is sent again; quotes around it "
-                "may be left out.",
+                "description": "A new one for each request, and the same when a request is sent again; quotes "
+                "around it may be left out.",
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
                 "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
             }
@@ -182,7 +182,7 @@ _AMENDED: Final = {
 _ACT_BODY: Final = {
     "effective_from": {
         **_TEXT,
-        "description": "From when it has effect, if not from now: a day (its beginning, in the zone of the type) or a time.",
+        "description": "From when it has effect, if not from now: a day (its beginning, in the type's zone) or a time.",
     },
     "reason": {**_TEXT, "maxLength": 500, "description": "Why; kept in the registry, not published."},
 }
@@ -201,9 +201,9 @@ ISSUE: Final = _route(
 
 _LINES: Final = {
     "type": "string",
-    "description": "A JSON object a line: `line` counts from 1, `status` is what the line alone would have been answered "
-    "with; with 201 the members of a single answer, else `problem`. A last line with `ends` tells why the stream ended "
-    "before its end: send it again from its beginning, under the same key.",
+    "description": "A JSON object a line: `line` counts from 1, `status` is what the line alone would have been "
+    "answered with; with 201 the members of a single answer, else `problem`. A last line with `ends` tells why the "
+    "stream ended before its end: send it again from its beginning, under the same key.",
 }
 _LINES_EXAMPLE: Final = (
     f'{{"line":1,"status":201,"number":"{_NUMBER}","version":1,'
@@ -326,14 +326,12 @@ _TYPE_SCHEMA: Final = _object(
 TYPES: Final = _route(
     *_OF_TOKENS, answers={200: _answer("The types.", _object({"types": _list(_TYPE_SCHEMA)}))}, extra=_SECURED
 )
-TYPE: Final = _route(
-    *_OF_TOKENS, problems.NOT_FOUND, answers={200: _answer("The type.", _TYPE_SCHEMA)}, extra=_SECURED
-)
+TYPE: Final = _route(*_OF_TOKENS, problems.NOT_FOUND, answers={200: _answer("The type.", _TYPE_SCHEMA)}, extra=_SECURED)
 SEARCH: Final = _route(
     *_OF_TOKENS,
     answers={
         200: _answer(
-            "Licences in the order they were entered; `next` is the `after` of the page that follows, if there may be one.",
+            "Licences in the order they were entered; `next` is the `after` of the next page, if there may be one.",
             _object(
                 {
                     "licences": _list(
@@ -398,8 +396,8 @@ HISTORY: Final = _route(
     problems.FIELD,
     answers={
         200: _answer(
-            "Its versions and acts, oldest first; `as_of` where a day or moment was named: no `state` where the licence "
-            "had not begun then, or was not known.",
+            "Its versions and acts, oldest first; `as_of` where a day or moment was named: no `state` where the "
+            "licence had not begun then, or was not known.",
             _object(
                 {
                     "number": _TEXT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from chopmark_issuer.api_requests import ActRequest, moment
 from chopmark_issuer.catalogue import type_in_use
@@ -53,8 +53,8 @@ def record_all(
             row = _only(rows.get(number, ()), number)
             if row.id in places:
                 raise ConflictError("the number stands twice", where=number)
-            effective_from = _effective_from(connection, actor, row.type_id, allowed, request, at)
-            drafts.append(_draft(row, known[row.id], act, at, effective_from, request.reason))
+            effective_from = _effective_from(connection, actor, row.type_id, allowed, request=request, at=at)
+            drafts.append(_draft(row, known[row.id], act, at=at, effective_from=effective_from, reason=request.reason))
             places[row.id] = place
         except RefusedError as error:
             outcomes[place] = error
@@ -82,9 +82,7 @@ def record_all(
     return [outcomes[place] for place in range(len(numbers))]
 
 
-def _newest(
-    connection: Connection, actor: Actor, numbers: Sequence[str], type_id: str | None
-) -> dict[str, list[Row[Any]]]:
+def _newest(connection: Connection, actor: Actor, numbers: Sequence[str], type_id: str | None) -> dict[str, list[Any]]:
     """The actor's own licences that have, or in an earlier version had, one of these numbers, by it."""
     numbered = LICENCE_VERSION.alias("numbered")
     newest = LICENCE_VERSION.alias("newest")
@@ -103,13 +101,13 @@ def _newest(
     )
     if type_id is not None:
         query = query.where(LICENCE.c.type_id == type_id)
-    found: dict[str, list[Row[Any]]] = {}
+    found: dict[str, list[Any]] = {}
     for row in connection.execute(query):
         found.setdefault(row.asked, []).append(row)
     return found
 
 
-def _only(rows: Sequence[Row[Any]], number: str) -> Row[Any]:
+def _only(rows: Sequence[Any], number: str) -> Any:
     if not rows:
         raise NotFoundError("there is no licence of that number", where=number)
     if len(rows) > 1:
@@ -126,6 +124,7 @@ def _effective_from(
     actor: Actor,
     type_id: str,
     allowed: dict[str, int | RefusedError],
+    *,
     request: ActRequest,
     at: int,
 ) -> int:
@@ -136,9 +135,7 @@ def _effective_from(
             check_authority(connection, actor, type_id, at=at)
             found = at
             if request.effective_from is not None:
-                found = moment(
-                    request.effective_from, type_in_use(connection, type_id).zone, where="effective_from"
-                )
+                found = moment(request.effective_from, type_in_use(connection, type_id).zone, where="effective_from")
         except RefusedError as error:
             found = error
         allowed[type_id] = found
@@ -147,7 +144,7 @@ def _effective_from(
     return found
 
 
-def _draft(row: Row[Any], history: History, act: Act, at: int, effective_from: int, reason: str | None) -> ActDraft:
+def _draft(row: Any, history: History, act: Act, *, at: int, effective_from: int, reason: str | None) -> ActDraft:
     """The act on one licence, if its state allows that; as `Registry.record` judges it."""
     check_clock(history, at)
     first = history.terms[min(history.terms)].begin

@@ -4,9 +4,9 @@
     {"line": 2, "status": 422, "problem": {"code": "field", "detail": "field seats: not an integer …", …}}
 
 A part is one transaction, and its lines are answered once that is durable. The answers of a part are kept under the
-request's idempotency key, and sent from there: so a stream that broke off can be sent again from its beginning, with the
-same answers for what was done, and reading never waits for who does not read the answers: programs send a body whole
-before they look at them. What ends a stream before its end is told in a last line without a place of its own:
+request's idempotency key, and sent from there: so a stream that broke off can be sent again from its beginning, with
+the same answers for what was done, and reading never waits for who does not read the answers: programs send a body
+whole before they look at them. What ends a stream before its end is told in a last line without a place of its own:
 
     {"line": 501, "status": 503, "ends": true, "problem": {"code": "stopping", …}}
 """
@@ -112,7 +112,9 @@ class BulkStream:
             if self.is_stopping():
                 self._end(line, problem_document(STOPPING))
             else:
-                self._end(line, problem_document(TOO_LARGE, f"more than {MAX_LINES:,} lines: send the others by themselves"))
+                self._end(
+                    line, problem_document(TOO_LARGE, f"more than {MAX_LINES:,} lines: send the others by themselves")
+                )
         except _PartError as failed:
             self._end(failed.line, line_problem(failed.error))
         except ChopmarkError as error:

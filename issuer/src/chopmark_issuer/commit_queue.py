@@ -22,14 +22,14 @@ from typing import Final, TypeAlias
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from chopmark_issuer import idempotency
 from chopmark_issuer.bulk_issue import issue_all
 from chopmark_issuer.clients import DepartmentClient, client_actor
 from chopmark_issuer.database import Database
 from chopmark_issuer.departments import Actor
-from chopmark_issuer.errors import ConflictError, RefusedError
+from chopmark_issuer.errors import ConflictError, DatabaseError, RefusedError
 from chopmark_issuer.idempotency import Answer, RequestKey
 from chopmark_issuer.key_provider import KeyProvider
 from chopmark_issuer.registry import Registry
@@ -280,7 +280,9 @@ class CommitQueue:
             with connection.begin_nested():
                 actor = client_actor(connection, tasks[0].client, at)
                 issued = issue_all(connection, self._keys, actor, requests, at=at, random=self._random)
-        except ChopmarkError as error:
+        except (DatabaseError, DBAPIError):
+            raise
+        except Exception as error:  # a fault too is theirs alone
             return {task.key: error for task in tasks}
         outcomes: dict[RequestKey, _Outcome] = {}
         first = 0
@@ -296,7 +298,9 @@ class CommitQueue:
                 return task.act(Writing(connection, registry, client_actor(connection, task.client, at), at))
         except IntegrityError:
             return ConflictError("it contradicts what the registry holds")
-        except ChopmarkError as error:
+        except (DatabaseError, DBAPIError):
+            raise
+        except Exception as error:  # a fault too is its own alone
             return error
 
 

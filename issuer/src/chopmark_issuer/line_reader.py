@@ -1,7 +1,8 @@
 """Lines of a request's body while it arrives, bounded one by one; NDJSON, https://github.com/ndjson/ndjson-spec.
 
-Lines end with `\\n` or `\\r\\n`; the last one may end with the body. They come in parts: so many lines, or so many bytes,
-decided by what was sent alone, so that the same body sent again comes in the same parts however the network cuts it.
+Lines end with `\\n` or `\\r\\n`; the last one may end with the body. They come in parts: so many lines, or so many
+bytes, decided by what was sent alone, so that the same body sent again comes in the same parts however the network cuts
+it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ async def read_parts(request: Request, parts: LineParts, *, seconds: float) -> A
             async with asyncio.timeout(seconds):
                 message = await request.receive()
         except TimeoutError as error:
-            raise SlowBodyError(f"nothing came for {seconds:g} seconds", where="body", remedy="Send it again") from error
+            raise SlowBodyError(
+                f"nothing came for {seconds:g} seconds", where="body", remedy="Send it again"
+            ) from error
         if message["type"] == "http.disconnect":
             raise FormatError("the body broke off", where="body")
         more = message.get("more_body", False)

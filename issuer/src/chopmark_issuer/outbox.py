@@ -133,8 +133,8 @@ def _wrong_answer(batch: _Batch, count: int) -> ConflictError:
 
 
 def _note(connection: Connection, number: int, column: str, values: Mapping[int, int | str]) -> None:
-    """Note what the log answered, save for rows that are in another batch by now: somebody else, to whom it answered the
-    same, was faster, and what was refused waits again."""
+    """Note what the log answered, save for rows that are in another batch by now: somebody else, to whom it answered
+    the same, was faster, and what was refused waits again."""
     if values:
         here = (OUTBOX.c.id == bindparam("row_id")) & (OUTBOX.c.batch_number == number)
         connection.execute(

@@ -1,10 +1,9 @@
-"""The problems that the service of a registry answers (RFC 9457); `chopmark_service.problems` tells what they look like.
+"""The problems that the service of a registry answers (RFC 9457); see `chopmark_service.problems`.
 
 Those that every service has are named here too, so that whoever asks a registry finds all of them in one place.
 """
 
 from __future__ import annotations
-
 
 from http import HTTPStatus
 from typing import Any
@@ -79,7 +78,9 @@ NO_AUTHORITY = Problem(
     HTTPStatus.FORBIDDEN,
     "The department is not active, holds no grant for the type, or this client is narrowed from it.",
 )
-STATE = Problem("state", HTTPStatus.CONFLICT, "The state of the licence does not allow it, or its number is superseded.")
+STATE = Problem(
+    "state", HTTPStatus.CONFLICT, "The state of the licence does not allow it, or its number is superseded."
+)
 CONFLICT = Problem("conflict", HTTPStatus.CONFLICT, "It is there already, or several licences have that number.")
 FIELD = Problem("field", HTTPStatus.UNPROCESSABLE_ENTITY, "A value that the licence type does not allow.")
 REFUSED = Problem("refused", HTTPStatus.UNPROCESSABLE_ENTITY, "It is understood, and not allowed.")
@@ -90,7 +91,9 @@ STOPPING = Problem(
     "stopping", HTTPStatus.SERVICE_UNAVAILABLE, "The service is about to stop: send the same again once it runs."
 )
 SIGNING = Problem(
-    "signing", HTTPStatus.SERVICE_UNAVAILABLE, "The signing process does not answer now: nothing was written, ask again."
+    "signing",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The signing process does not answer: nothing was written, ask again.",
 )
 LOG_UNAVAILABLE = Problem(
     "log_unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "The region's log does not answer now: ask again later."
@@ -143,5 +146,3 @@ def answer_error(error: ChopmarkError) -> Response | None:
     if isinstance(error, DatabaseError | StorageError):
         return problem_response(STORAGE, headers={"Retry-After": "5"})
     return None
-
-

@@ -1,9 +1,9 @@
 """The region's public folder over HTTP, in the layout of `chopmark.refresh`.
 
-    /bundle.note /bundle.tlog-proof
-    /root/<n>.note                                   never changes
-    /landmarks/<region>/<number>.landmarks …         only grows: fetch it by range
-    /status/<number> /status/<number>.tlog-proof
+/bundle.note /bundle.tlog-proof
+/root/<n>.note                                   never changes
+/landmarks/<region>/<number>.landmarks …         only grows: fetch it by range
+/status/<number> /status/<number>.tlog-proof
 """
 
 from __future__ import annotations

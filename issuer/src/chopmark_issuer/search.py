@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import Connection, and_, select
 
 from chopmark_issuer.clients import DepartmentClient
 from chopmark_issuer.holders import Holder
@@ -128,8 +128,7 @@ def acts_of(connection: Connection, licence_id: int) -> list[ActOfLicence]:
     return [ActOfLicence(row.kind, row.version, row.learned_at, row.effective_from, row.reason) for row in rows]
 
 
-
-def _found(row: Row[Any], holders: dict[int, tuple[Holder, ...]], at: int) -> Found:
+def _found(row: Any, holders: dict[int, tuple[Holder, ...]], at: int) -> Found:
     state = State(row.state)
     if state is State.VALID and row.ends is not None and row.ends <= at:
         state = State.EXPIRED

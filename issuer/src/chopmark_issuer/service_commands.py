@@ -1,4 +1,4 @@
-"""The commands of `chopmark issuer` that have to do with its service. Heavy modules are imported when a command runs."""
+"""The commands of `chopmark issuer` about its service. Heavy modules are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def add_client(
     department: Annotated[str, typer.Option(metavar="ID", help="The department that it acts for.")],
     jwk: Annotated[
         list[str],
-        typer.Option("--jwk", metavar="FILE", help="Its public key as a JSON Web Key, - for standard input; again for each."),
+        typer.Option(
+            "--jwk", metavar="FILE", help="Its public key as a JSON Web Key, - for standard input; again for each."
+        ),
     ],
     right: Annotated[
         list[str], typer.Option("--right", metavar="R", help="read, issue, amend or status; again for each.")

@@ -52,7 +52,7 @@ def _add_types(application: FastAPI) -> None:
 
 def _add_licences(application: FastAPI) -> None:
     @application.get("/licences", **api_documents.SEARCH)
-    async def search_licences(
+    async def search_licences(  # noqa: PLR0917 - FastAPI passes by name
         request: Request,
         client: Reader,
         number: _Text = None,
@@ -75,12 +75,10 @@ def _add_licences(application: FastAPI) -> None:
     @application.get("/licences/{number}", **api_documents.LICENCE)
     async def read_licence(request: Request, client: Reader, number: Number, type_id: TypeQuery = None) -> Response:
         """A licence, as the version of that number says."""
-        return _json(
-            await request.app.state.service.read(client, lambda reading: reading.licence(number, type_id))
-        )
+        return _json(await request.app.state.service.read(client, lambda reading: reading.licence(number, type_id)))
 
     @application.get("/licences/{number}/history", **api_documents.HISTORY)
-    async def read_history(
+    async def read_history(  # noqa: PLR0917 - likewise
         request: Request,
         client: Reader,
         number: Number,
@@ -149,7 +147,9 @@ def _add_files(application: FastAPI) -> None:
             return answer
 
         read_file.__doc__ = description
-        read_file.__name__ = f"read_{path.strip('/').replace('/', '_').replace('.', '_').replace('{', '').replace('}', '')}"
+        read_file.__name__ = (
+            f"read_{path.strip('/').replace('/', '_').replace('.', '_').replace('{', '').replace('}', '')}"
+        )
         application.head(path, include_in_schema=False)(read_file)
         application.get(path, **document)(read_file)
 
@@ -201,7 +201,9 @@ def _check_query(request: Request) -> None:
     unknown = [name for name in names if name not in _SEARCHED_BY]
     if unknown:
         raise FormatError(
-            f"{unknown[0][:40]!r} is not searched by", where="query", remedy=f"Known are {', '.join(sorted(_SEARCHED_BY))}"
+            f"{unknown[0][:40]!r} is not searched by",
+            where="query",
+            remedy=f"Known are {', '.join(sorted(_SEARCHED_BY))}",
         )
     if len(set(names)) != len(names):
         raise FormatError("a name stands twice", where="query")

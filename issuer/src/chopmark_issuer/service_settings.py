@@ -36,7 +36,8 @@ class IssuerServiceSettings(BaseModel):
         default=30.0, description="Seconds that a body may take to arrive; of a stream, between two pieces of it."
     )
     body_memory: Positive = Field(
-        default=64 * 1024 * 1024, description="Bytes of request bodies that are held at a time, of all requests together."
+        default=64 * 1024 * 1024,
+        description="Bytes of request bodies that are held at a time, of all together.",
     )
     streams: Positive = Field(default=12, description="Bulk requests at work at a time; of one client a third.")
 

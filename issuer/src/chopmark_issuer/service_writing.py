@@ -73,7 +73,8 @@ def _add_bulk(application: FastAPI) -> None:
             raise UnsupportedBodyError(f"a body is plain {MEDIA_TYPE}, not compressed", where="body")
 
         async def make(place: RequestKey, first: int, lines: list[bytes]) -> Task:
-            return await service.in_thread(lambda: _issue_task(client, place, first, lines))
+            task: Task = await service.in_thread(lambda: _issue_task(client, place, first, lines))
+            return task
 
         stream = BulkStream(
             client, key, request_digest(b"issue-many"), service.write, service.kept, service.stopping.is_set
@@ -110,7 +111,9 @@ def _add_amending(application: FastAPI) -> None:
                 do = writing.registry.renew if name == "renew" else writing.registry.change
                 return _created(do(writing.actor, number, amendment, at=writing.at, type_id=type_id))
 
-            return _answer(await service.write(ActTask(client, _key(client, key, name, data, number, type_id), act)))
+            return _answer(
+                await service.write(ActTask(client, _key(client, key, name, data, number=number, type_id=type_id), act))
+            )
 
         amend.__doc__ = description
         amend.__name__ = f"{name}_licence"
@@ -139,7 +142,9 @@ def _add_act(application: FastAPI, kind: Act) -> None:
             )
             return Answer(200, api_answers.encode(api_answers.acted(number, state)))
 
-        return _answer(await service.write(ActTask(client, _key(client, key, kind, data, number, type_id), act)))
+        return _answer(
+            await service.write(ActTask(client, _key(client, key, kind, data, number=number, type_id=type_id), act))
+        )
 
     record.__doc__ = api_documents.ACT_SUMMARIES[kind]
     record.__name__ = f"{kind.value}_licence"
@@ -243,7 +248,7 @@ def _created(version: IssuedVersion) -> Answer:
 
 
 def _key(
-    client: DepartmentClient, key: str, what: str, data: bytes, number: str = "", type_id: str | None = None
+    client: DepartmentClient, key: str, what: str, data: bytes, *, number: str = "", type_id: str | None = None
 ) -> RequestKey:
     about = (what, number, "" if type_id is None else type_id)
     return RequestKey(client.name, key, 0, request_digest(*(each.encode("utf-8") for each in about), data))
