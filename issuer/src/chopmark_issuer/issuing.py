@@ -18,7 +18,7 @@ from itertools import islice
 from chopmark import cbor
 from chopmark.cbor import Value
 from chopmark.credential import Claims, Credential, StatusReference, UnsignedCredential, Usage, draft_credential
-from chopmark.entries import CredentialEntry
+from chopmark.entries import credential_entry
 from chopmark.errors import FormatError
 from chopmark.keys import PublicKey
 from chopmark.licence_type import FreshnessClass, HolderBinding
@@ -195,7 +195,8 @@ def prepare_versions(
 ) -> list[PreparedVersion | FieldError]:
     """Draw ids and status indexes for versions and make their credentials up to the signature.
 
-    For each draft, in order: what `write_prepared` writes, or why it does not fit into a credential.
+    For each draft, in order: what `write_prepared` writes, or why it does not fit into a credential. Nothing else may
+    prepare versions in that transaction until these are written: they would get the same ids.
 
     Raises:
         NotFoundError: the department has no credential key in use.
@@ -333,9 +334,8 @@ def _write_credentials(
     *,
     at: int,
 ) -> list[Credential]:
-    outbox_ids = outbox.enqueue(
-        connection, [CredentialEntry(department, each.unsigned.digest).encode() for each in prepared]
-    )
+    entries = [credential_entry(department, each.unsigned.digest) for each in prepared]
+    outbox_ids = outbox.enqueue(connection, entries)
     credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures(), strict=True)]
     rows = [
         (

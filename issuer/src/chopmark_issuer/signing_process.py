@@ -175,7 +175,7 @@ class SigningProcess:
             raise RefusedError(
                 "the key file does not say what the key is for",
                 where=f"key {request.kid}",
-                remedy="Make a new key: chopmark issuer add-key",
+                remedy="Keys made by this version say it: make a new one, and let that sign from now on",
             )
         for message in request.messages:
             check_form(use, signer.public_key, message)

@@ -56,6 +56,7 @@ def day_begins(calendar_day: date, zone: ZoneInfo) -> int:
     return int(datetime.combine(calendar_day, time(), zone).timestamp())
 
 
+@lru_cache(maxsize=4096)
 def term_of(first_day: int, last_day: int | None, zone: ZoneInfo) -> Term:
     """The moments between which a licence is valid.
 
