@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -16,11 +17,12 @@ import pytest
 from chopmark import qr_text
 from chopmark.presentation import present
 from chopmark_verifier.qr_drawing import png, qr_modules
+from PIL import Image
 
 from specs.vectors.sample_world import NOW, make_world
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE = {"width": 390, "height": 844}
@@ -75,17 +77,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.process.wait(20)
 
 
+FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
-        )
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -224,6 +231,32 @@ def test_a_camera_that_sees_no_code_goes_on_looking_and_can_be_stopped(visit: An
     assert set(asked) <= {204}
     page.click("#camera")
     assert page.locator("#viewfinder").is_hidden()
+
+
+def test_a_code_before_the_camera_is_found_and_the_camera_let_go(
+    playwright: Playwright, site: Site, tmp_path: Path
+) -> None:
+    video = film(tmp_path / "code.mjpeg", png(qr_modules(site.text)))
+    filmed = [*FLAGS, f"--use-file-for-fake-video-capture={video}"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=filmed)
+    page = browser.new_context(viewport=PHONE, locale="zh-CN").new_page()  # type: ignore[arg-type]
+    page.goto(site.url)
+    page.click("#camera")
+    page.wait_for_selector(".verdict.valid")
+    assert page.locator("#viewfinder").is_hidden()
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+    browser.close()
+
+
+def film(path: Path, picture: bytes) -> Path:
+    """A film of one picture held before a camera."""
+    code = Image.open(io.BytesIO(picture)).convert("RGB").resize((700, 700))
+    frame = Image.new("RGB", (1280, 720), "#888")
+    frame.paste(code, (290, 10))
+    output = io.BytesIO()
+    frame.save(output, "JPEG", quality=90)
+    path.write_bytes(output.getvalue() * 30)
+    return path
 
 
 def test_the_page_works_without_scripts(visit: Any, site: Site) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from chopmark.challenge import Challenge
+from chopmark.trust_store import TrustStore
 from chopmark.verification_record import verify_record
 from chopmark_service import problems as common
 from chopmark_verifier import problems
@@ -264,6 +265,24 @@ def test_a_service_is_not_ready_without_a_home_bundle_that_is_fit_for_use(out: A
         answer = await stage.post({"text": stage.code()}, known=True)
         assert (answer.status, answer.json()["code"]) == (503, "no_clients")
         assert (await stage.post({"text": stage.code()})).status == 200
+
+    run(out, scenario)
+
+
+def test_a_store_that_holds_roots_alone_is_served_and_is_not_ready(out: Any, tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.trust.store = TrustStore.create(tmp_path / "empty", roots=out.world.home.roots)
+        assert (await stage.ask("GET", "/readyz")).json()["reasons"] == ["no_home_bundle"]
+        assert (await stage.ask("GET", "/status")).json()["regions"] == []
+        assert (await stage.ask("GET", "/")).status == 200
+        said = (await stage.post({"text": stage.code(), "with_fields": True})).json()
+        assert said["verdict"]["outcome"] == "INDETERMINATE"
+        assert said["verdict"]["checks"][3]["reason"] == "region_unknown"
+        assert said["licence"] is None
+        asked = {"text": stage.code(), "purpose": PURPOSE, "record": True}
+        assert (await stage.post(asked, known=True)).json()["code"] == "no_desk"
+        stage.trust.store = out.store
+        assert (await stage.post(asked, known=True)).json()["verdict"]["outcome"] == "VALID"
 
     run(out, scenario)
 

@@ -100,3 +100,6 @@ def test_settings_come_from_flags_the_environment_and_a_file(tmp_path: Any, monk
     settings = read_settings({"log_level": "error"}, config=config)
     assert (settings.trust, settings.port, settings.log_level) == (tmp_path / "store", 2, "error")
     assert settings.sources() == {"CN-GD": "https://a.example/"}
+    monkeypatch.setenv("CHOPMARK_VERIFIER_SOURCE", "CN-GD=https://b.example/ CN-SH=https://c.example/")
+    settings = read_settings({}, config=config)
+    assert settings.sources() == {"CN-GD": "https://b.example/", "CN-SH": "https://c.example/"}

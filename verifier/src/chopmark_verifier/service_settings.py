@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from chopmark.errors import FormatError
 from chopmark_service.settings import LogLevel, Port, Positive, Seconds, read_settings_of
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import NoDecode
 
 from chopmark_verifier.image_pool import ImageLimits
 
@@ -22,8 +24,8 @@ class VerifierSettings(BaseModel):
 
     trust: Path = Field(description="The folder of the trust store.")
     roots: Path | None = Field(default=None, description="The pinned root epoch; else the one that lies in the folder.")
-    source: tuple[str, ...] = Field(
-        default=(), description="REGION=URL: where the public files of a region are; repeatable."
+    source: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="REGION=URL: where the public files of a region are; several, with spaces between."
     )
     refresh_interval: Seconds = Field(default=900.0, description="Seconds between two refreshes at most.")
     refresh: bool = Field(default=True, description="Whether the service brings the trust store up to date itself.")
@@ -49,6 +51,11 @@ class VerifierSettings(BaseModel):
         default=ImageLimits().memory, description="Bytes of address space of a process that reads pictures."
     )
     image_seconds: Seconds = Field(default=ImageLimits().seconds, description="Seconds that a picture may take.")
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -20,7 +20,8 @@ from chopmark_service import telemetry
 
 from chopmark_verifier.service_settings import VerifierSettings
 
-_SHORTEST = 60.0
+_SHORTEST = 5.0
+"""Seconds until a source that was away is asked again, at first: it may be starting just as this service is."""
 _LOOK_EVERY = 5.0
 """Seconds between two looks at the folder where another process refreshes it."""
 

@@ -18,7 +18,6 @@ and a department's signature covers it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +32,7 @@ from chopmark.verdict import Verdict
 from chopmark.verification_record import check_purpose, field_json, read_unverified
 
 from chopmark_verifier.desk import CHALLENGE_LIFETIME, Inspection
+from chopmark_verifier.verdict_json import dumps, verdict_json
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a JSON body: a presentation of 12 KiB in base64, a challenge and a purpose take 24 KiB."""
@@ -174,16 +174,15 @@ def parse_asked(challenge: str | None) -> Challenge | None:
 
 def encode_answer(verdict: Verdict, options: VerifyOptions, inspection: Inspection | None = None) -> bytes:
     """The answer to `POST /verify`, as JSON."""
-    record = None
+    record = "null"
     if inspection is not None:
-        record = {"id": read_unverified(inspection.record).record.record_id, "jwt": inspection.record}
-    answer = {
-        "verdict": verdict.to_json(),
-        "decided_by": verdict.deciding.number,
-        "licence": _licence(verdict) if options.with_fields else None,
-        "record": record,
-    }
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        record = dumps({"id": read_unverified(inspection.record).record.record_id, "jwt": inspection.record})
+    licence = dumps(_licence(verdict)) if options.with_fields else "null"
+    text = (
+        f'{{"verdict":{verdict_json(verdict)},"decided_by":{verdict.deciding.number},"licence":{licence},'
+        f'"record":{record}}}'
+    )
+    return text.encode("utf-8")
 
 
 def _licence(verdict: Verdict) -> dict[str, Any] | None:
