@@ -62,7 +62,8 @@ def test_the_commands_of_the_guide_work_in_an_empty_folder(tmp_path: Path) -> No
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)  # the trees are in it; their services end with them
-    events = "".join(path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.events")))
+    lines = [line for path in sorted(tmp_path.glob("*.events")) for line in path.read_text().splitlines(keepends=True)]
+    events = "".join(line for line in lines if '"event": "request"' not in line)
     assert shell.returncode == 0, errors + events
     assert "\nsound\n" in printed
     assert '"outcome":"VALID"' in (tmp_path / "verdict.json").read_text().replace('": "', '":"')
