@@ -5,7 +5,6 @@ CHOPMARK_SOAK says for how many seconds; ten minutes tell what a few seconds can
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -47,10 +46,10 @@ class Load:
         threads = [threading.Thread(target=self._ask, args=(number, began)) for number in range(SENDERS)]
         for thread in threads:
             thread.start()
-        with contextlib.ExitStack() as stack:
-            stack.callback(lambda: [thread.join() for thread in threads])
-            threading.Event().wait(seconds)
-            self.ends = True
+        threading.Event().wait(seconds)
+        self.ends = True
+        for thread in threads:
+            thread.join()
         return self.issued / (time.monotonic() - began)
 
     def _ask(self, sender: int, began: float) -> None:

@@ -110,39 +110,37 @@ def region_children(settings: RegionSettings) -> list[Child]:
 
 def _child(service: Service, settings: RegionSettings) -> Child:
     data = settings.data
-    policy = settings.policy or data / "policy"
-    secret = ("--passphrase-file", str(settings.passphrase_file))
     socket = data / "keys.sock"
-    listens = ("--host", settings.host, "--log-level", settings.log_level)
+    secret = ("--passphrase-file", str(settings.passphrase_file))
     if service is Service.KEYS:
-        command = ("--data", str(data), "--socket", str(socket), *secret)
-        command += ("--log-level", settings.log_level)
-        return Child(service.value, (*_program(), "keys", "serve", *command), Listens(socket))
-    if service is Service.WITNESS:
-        command = ("--data", str(data / "witness"), *listens, *secret)
-    elif service is Service.LOG:
-        command = ("--data", str(data / "log"), *listens, *secret, "--policy", str(policy))
-    elif service is Service.ISSUER:
-        held = ("--key-socket", str(socket)) if Service.KEYS not in settings.without else secret
-        command = ("--data", str(data), *listens, *held)
-    else:
-        command = ("--trust", str(data / "trust"), *listens)
-        if (data / "verifier.toml").exists():
-            command += ("--config", str(data / "verifier.toml"))
-        for region, url in sorted(_sources(settings).items()):
-            command += ("--source", f"{region}={url}")
+        told = ("--data", str(data), "--socket", str(socket), "--log-level", settings.log_level, *secret)
+        return Child(service.value, (*_program(), "keys", "serve", *told), Listens(socket))
     port = settings.port + _PORTS[service]
-    return Child(
-        service.value,
-        (*_program(), service.value, "serve", "--port", str(port), *command),
-        AnswersReady(_reached(settings.host), port),
-        _NEEDS.get(service, ()),
-    )
+    command = [service.value, "serve", "--host", settings.host, "--port", str(port), "--log-level", settings.log_level]
+    if service is Service.WITNESS:
+        command += ["--data", str(data / "witness"), *secret]
+    elif service is Service.LOG:
+        command += ["--data", str(data / "log"), "--policy", str(_policy(settings)), *secret]
+    elif service is Service.ISSUER:
+        held = secret if Service.KEYS in settings.without else ("--key-socket", str(socket))
+        command += ["--data", str(data), *held]
+    else:
+        command += ["--trust", str(data / "trust")]
+        if (data / "verifier.toml").exists():
+            command += ["--config", str(data / "verifier.toml")]
+        for region, url in sorted(_sources(settings).items()):
+            command += ["--source", f"{region}={url}"]
+    ready = AnswersReady(_reached(settings.host), port)
+    return Child(service.value, (*_program(), *command), ready, _NEEDS.get(service, ()))
+
+
+def _policy(settings: RegionSettings) -> Path:
+    return settings.policy or settings.data / "policy"
 
 
 def _check(settings: RegionSettings) -> None:
     """See that what each service needs is there, before any is started."""
-    data, policy = settings.data, settings.policy or settings.data / "policy"
+    data, policy = settings.data, _policy(settings)
     needs = {
         Service.ISSUER: (data / "registry.db", "Make the registry: chopmark issuer init"),
         Service.LOG: (data / "log" / "log.key", f"Make it: chopmark log init {data / 'log'}"),

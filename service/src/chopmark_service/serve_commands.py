@@ -60,7 +60,7 @@ def serve(
     )
     from chopmark_service.settings import read_settings_of  # noqa: PLC0415
 
-    flags = {
+    flags: dict[str, object] = {
         "data": data,
         "port": port,
         "host": host,
