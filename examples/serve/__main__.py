@@ -39,7 +39,9 @@ def main() -> int:
     """Make the regions, if they are not there, and run them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--port", type=int, default=8470, help="the first port; each region takes four, 100 apart")
+    parser.add_argument(
+        "--port", type=int, default=8470, help="the first port when they are made; each region takes four, 100 apart"
+    )
     parser.add_argument("--lang", choices=("zh", "en"), help="zh or en; your system's language when left out")
     arguments = parser.parse_args()
     language = choose_language(arguments.lang)

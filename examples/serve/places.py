@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -86,7 +87,10 @@ class Place:
 
 
 def places(folder: Path, port: int) -> tuple[Place, Place]:
-    """Where the two regions are, made or not."""
+    """Where the two regions are, made or not; once they are made, at the ports that they were made with."""
+    settings = folder / GUANGDONG.code / FILE_NAME
+    if settings.exists():
+        port = int(tomllib.loads(settings.read_text(encoding="utf-8"))["port"])
     return Place(folder, GUANGDONG, port), Place(folder, SHANGHAI, port + BESIDE)
 
 
