@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,13 +56,13 @@ def until(condition: Callable[[], bool], seconds: float = 60, *, every: float = 
 
 
 def food(**changes: Any) -> dict[str, Any]:
-    """The body of a request for a food business licence."""
+    """The body of a request for a food business licence, from yesterday on."""
+    day = str((datetime.now(UTC) - timedelta(days=1)).date())
     return {
         "type": f"{CODE}/{FOOD}",
-        "fields": {**FOOD_FIELDS, "issue_date": "2026-11-01"},
+        "fields": {**FOOD_FIELDS, "issue_date": day},
         "holders": [{"name": BUSINESS, "code": ORGANISATION, "code_kind": "001"}],
-        "first_day": "2026-11-01",
-        "last_day": "2046-10-31",
+        "first_day": day,
         **changes,
     }
 

@@ -78,7 +78,7 @@ def test_the_web_process_holds_no_private_key_and_no_passphrase(region: ServedRe
 
 def test_nothing_of_a_holder_is_in_the_log_in_what_is_published_or_in_what_is_said(region: ServedRegion) -> None:
     region.start("--log-level", "debug")
-    fields = {**FOOD_FIELDS, "issue_date": "2026-11-01", "legal_representative": PERSON}
+    fields = {**food()["fields"], "legal_representative": PERSON}
     holders = [{"name": PERSON, "code": CITIZEN, "code_kind": "111"}]
     numbers = []
     for place in range(LICENCES):
