@@ -30,7 +30,7 @@ def test_no_licence_is_lost_while_the_log_answers_late_twice_or_not_at_all(tmp_p
                     until(lambda: fickle.mistreated() != seen, 120)  # noqa: B023 - called here
             assert not promises.repeated, "who issues does not wait for the log"
             fickle.is_fickle = False
-            promises.check_answers(limit=500)
+            promises.check_answers()
             assert region.stop() == 0
             promises.check_stored()
     finally:

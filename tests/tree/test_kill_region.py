@@ -35,7 +35,7 @@ def test_no_licence_is_lost_when_processes_of_a_region_are_killed(tmp_path: Path
                 kill(region, SERVICES[round_ % len(SERVICES)], random)
                 promises.wait_for(before + EACH)
             until(region.is_running, 120)
-            promises.check_answers(limit=2000)
+            promises.check_answers()
         assert region.stop() == 0
         promises.check_stored()
         ended = [line for line in region.lines if line["event"] == "ended"]
