@@ -138,6 +138,7 @@ class ChildProcess:
             os.close(write)
             os.close(nothing)
         self.output = read
+        self.is_open = True
 
     def read_lines(self) -> tuple[list[bytes], bool]:
         """What it has written since, as lines of JSON without newlines, and whether more may come."""
@@ -174,6 +175,7 @@ class ChildProcess:
     def close(self) -> None:
         """Let go of what it writes."""
         os.close(self.output)
+        self.is_open = False
 
     def reason(self) -> str:
         """Why it ended, as far as it said: its last error, else its last line."""

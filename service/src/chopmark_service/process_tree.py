@@ -211,7 +211,12 @@ class ProcessTree:
         now = time.monotonic()
         place.start_at = place.ready_since = None
         place.look_at, place.patient_until = now + _LOOK_EVERY, now + self._patience.ready
-        place.process = ChildProcess(place.child)
+        try:
+            place.process = ChildProcess(place.child)
+        except OSError as error:  # no memory, say, or too many processes
+            self._logger.error("not_started", child=place.child.name, reason=error.strerror)
+            place.start_at, place.look_at = now + self._patience.longest_pause, None
+            return
         self._selector.register(place.process.output, selectors.EVENT_READ, place.process)
         self._logger.info("started", child=place.child.name, pid=place.process.pid)
 
@@ -250,9 +255,9 @@ class ProcessTree:
         assert process is not None  # noqa: S101 - it has just ended
         place.left.append(process)
         place.look_at = None
-        if process.output in self._selector.get_map():
+        if process.is_open:
             self._pass_on(process)
-        if process.output in self._selector.get_map():  # a worker of it still has it open, for a moment
+        if process.is_open:  # a worker of it still has the other end, for a moment
             self._selector.unregister(process.output)
             process.close()
         if not self._goes_on:
