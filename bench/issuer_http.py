@@ -132,11 +132,11 @@ def measure(folder: Path) -> Group:
         _revoke(table, url, requests, data / "public" / "status" / "2")
     group.add(table)
     group.add(
-        f"The service is its real command, on the same two cores as its clients; its log runs in its own process, "
-        f"with one witness. Single licences: {CLIENTS} clients, each request with a signed token of its own, answered "
-        "once it is durable; the empty POST has the same token checked and does nothing. Look-ups: one after the other, of "
-        f"licences drawn from {LICENCES:,}, most of them put there by SQL. Revocation: one request for {REVOKED:,} of "
-        "them, from its first byte until the status list in the public folder shows it."
+        "The service is its real command, on the same two cores as its clients; its log runs in its own process, with "
+        f"one witness. Single licences: {CLIENTS} clients, each request with a signed token of its own, answered once "
+        "it is durable; the empty POST has the same token checked and does nothing. Look-ups: one after the other, of "
+        f"licences drawn from {LICENCES:,}, most of them put there by SQL. Revocation: one request for {REVOKED:,} "
+        "of them, from its first byte until the status list in the public folder shows it."
     )
     return group
 

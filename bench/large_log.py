@@ -26,11 +26,11 @@ from chopmark_ledger.client import (
     system_clock,
     witness_vkeys,
 )
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log
-from chopmark_ledger.log_setup import init_log
-from chopmark_ledger.publisher import Publisher
-from chopmark_ledger.running_log import KEY_NAME, PQ_KEY_NAME, RunningLog, load_key, run_log
+from chopmark_ledger.publication.publisher import Publisher
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.service.log_setup import init_log
+from chopmark_ledger.service.running_log import KEY_NAME, PQ_KEY_NAME, RunningLog, load_key, run_log
 
 SIZE = 1_000_000
 ORIGIN = "cn-gd.example/log/2026"

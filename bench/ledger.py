@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
-from chopmark_ledger.fsck import fsck
+from chopmark_ledger.audit.fsck import fsck
 
 from bench.large_log import SIZE, LargeLog, entries
 from bench.peer_process import PeerProcess
@@ -36,7 +36,7 @@ import json, sys, time
 from pathlib import Path
 from bench.large_log import LargeLog, resident_bytes
 from chopmark_ledger.client import system_clock
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 large = LargeLog(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
 large.witnesses()
 before = resident_bytes()

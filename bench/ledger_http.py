@@ -12,8 +12,8 @@ from chopmark.checkpoint import Checkpoint, SignedCheckpoint
 from chopmark.keys import Ed25519Signer
 from chopmark.note import NoteSigner
 from chopmark.strict import base64_encode
-from chopmark_ledger.entry_requests import encode_request
-from chopmark_ledger.log_clients import add_client, make_client
+from chopmark_ledger.service.entry_requests import encode_request
+from chopmark_ledger.service.log_clients import add_client, make_client
 from chopmark_service.authentication import make_token
 
 from bench.large_log import ISSUER, ORIGIN, SIZE, WITNESSES, LargeLog, entries

@@ -1,12 +1,10 @@
-"""The writing side, as information: entries that the log takes, rows that the issuer imports; and real licences' codes.
+"""The writing side, as information: entries that the log takes; and the codes of real licences, once imported.
 
-The rows are those of the City of Chicago in `../shared/data`, for the rate repeated under other numbers. Where that
-folder is absent they are left out.
+These are those of the City of Chicago in `../shared/data`. Where that folder is absent they are left out.
 """
 
 from __future__ import annotations
 
-import csv
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +15,7 @@ from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.landmark import SPAN_MAX, LandmarkProof
 from chopmark.licence_type import LocalisedText
-from chopmark_issuer.importing import Importer, ImportReport
+from chopmark_issuer.importing import Importer, ImportReport, Progress
 from chopmark_issuer.models import CREDENTIAL, LICENCE
 from chopmark_issuer.qr import draw
 from chopmark_issuer.records import CREDENTIALS_OF_LICENCES, credentials
@@ -25,7 +23,7 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.batch import Client
 from chopmark_ledger.client import init_witness
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 from sqlalchemy import func, select
 
 from bench.codecs import random_bytes
@@ -43,32 +41,21 @@ COST = ScryptCost(n=2**10)
 """Cheap keys: opening them is no part of a rate."""
 BATCH = 1_000
 BATCHES = 30
-COPIES = 10
 LICENCES = 100
 
 
 def measure(folder: Path) -> Group:
-    """Measure both rates, and the codes of a hundred imported licences."""
+    """Measure the rate, and the codes of a hundred imported licences."""
     group = Group("The writing side")
     rates = Table(("what, for information", "rate"))
     rates.add(f"entries into the log, batches of {BATCH:,}, each durable before it is answered", _append_rate(folder))
     group.add(rates)
     if not CHICAGO.is_file():
-        group.add("Import and codes of real licences are left out: ../shared/data is not here.")
+        group.add("Codes of real licences are left out: ../shared/data is not here.")
         return group
-    with _city(folder) as region:
-        _import(region, CHICAGO)
+    with city(folder) as region:
+        import_file(region, CHICAGO)
         codes = _codes(region)
-        repeated = folder / "repeated.csv"
-        _repeat(repeated)
-        started = time.perf_counter()
-        report = _import(region, repeated)
-        rate = report.rows / (time.perf_counter() - started)
-    rates.add(
-        f"rows imported by the issuer ({report.rows:,} rows of {report.licences:,} licences: read, validated, signed, "
-        "stored, outbox)",
-        f"{rate:,.0f} rows/s",
-    )
     versions = Counter(draw(text).version for text in codes)
     table = Table((f"codes of {len(codes)} Chicago licences, with a path of 10 hashes", "codes", "reach", "reached"))
     for number, count in sorted(versions.items()):
@@ -98,7 +85,8 @@ def _append_rate(folder: Path) -> str:
         return f"{BATCH * BATCHES / (time.perf_counter() - started):,.0f} entries/s"
 
 
-def _city(folder: Path) -> Region:
+def city(folder: Path) -> Region:
+    """A region whose one department may issue the licences of that file."""
     init_witness(folder / "witness", name="us-ca.example/witness", passphrase=b"bench", cost=COST)
     name = LocalisedText("芝加哥市", "City of Chicago")
     plan = RegionPlan("US-IL", name, (folder / "witness",))
@@ -109,26 +97,16 @@ def _city(folder: Path) -> Region:
     return region
 
 
-def _import(region: Region, path: Path) -> ImportReport:
+def import_file(region: Region, path: Path, progress: Progress = lambda *_: None) -> ImportReport:
+    """Import a file of that form."""
     importer = Importer(region.database, region.keys, region.settings.imports, clock=region.clock)
-    mapping = (EXAMPLE / "mapping.json").read_bytes()
     return importer.run(
-        region.actor(DEPARTMENT), path, type_id="US-IL/business-licence", mapping_data=mapping, mapping_name="mapping"
+        region.actor(DEPARTMENT),
+        path,
+        type_id="US-IL/business-licence",
+        mapping_data=(EXAMPLE / "mapping.json").read_bytes(),
+        progress=progress,
     )
-
-
-def _repeat(path: Path) -> None:
-    """Write the rows again and again, each time as those of other licences."""
-    with CHICAGO.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    changed = [header.index(column) for column in ("ID", "LICENSE ID", "LICENSE NUMBER")]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for copy in range(COPIES):
-            writer.writerows(
-                [f"{copy + 1}{cell}" if place in changed else cell for place, cell in enumerate(row)] for row in rows
-            )
 
 
 def _codes(region: Region) -> list[str]:

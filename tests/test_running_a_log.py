@@ -17,9 +17,10 @@ import chopmark_ledger
 import pytest
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
-from chopmark_ledger import log_metrics, witness_metrics
-from chopmark_ledger.service_settings import LogServiceSettings
-from chopmark_ledger.witness_settings import WitnessServiceSettings
+from chopmark_ledger.service import log_metrics
+from chopmark_ledger.service.service_settings import LogServiceSettings
+from chopmark_ledger.witness import witness_metrics
+from chopmark_ledger.witness.witness_settings import WitnessServiceSettings
 from chopmark_service import telemetry
 from pydantic import BaseModel
 
@@ -97,7 +98,7 @@ def test_the_guide_names_every_setting(settings: type[BaseModel]) -> None:
 
 def test_the_messages_in_the_guide_are_those_of_the_code() -> None:
     folder = Path(chopmark_ledger.__file__).parent
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
     source = re.sub(r'"\s*\n\s*f?"', "", source)
     rows = re.findall(r"^\| (`.*?) \|", section("When something is wrong"), re.MULTILINE)
     assert len(rows) >= 7

@@ -21,8 +21,8 @@ from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.client import RemoteLedger, add_log_to_witness, init_witness
 from chopmark_ledger.errors import UnauthenticatedError
-from chopmark_ledger.log_clients import add_client, make_client
-from chopmark_ledger.log_setup import init_log
+from chopmark_ledger.service.log_clients import add_client, make_client
+from chopmark_ledger.service.log_setup import init_log
 
 from examples.demo.processes import HOST, Service, free_ports
 

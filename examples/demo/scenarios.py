@@ -25,8 +25,8 @@ from chopmark.verdict import Outcome
 from chopmark_issuer.keys import InventoryUse
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.region import Region
-from chopmark_ledger.running_log import KEY_NAME, load_key
-from chopmark_ledger.witness_client import HttpWitness
+from chopmark_ledger.publication.witness_client import HttpWitness
+from chopmark_ledger.service.running_log import KEY_NAME, load_key
 
 from examples.demo import licences
 from examples.demo.processes import ServiceError, Services

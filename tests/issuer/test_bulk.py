@@ -397,3 +397,33 @@ def test_rights_are_checked_before_any_line_is_read(world: World) -> None:
             assert (answer.status, answer.json()["code"]) == (403, "forbidden")
 
     asyncio.run(run())
+
+
+def test_a_service_that_is_about_to_stop_ends_a_stream_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_stream, "PART_LINES", 2)
+
+    async def run() -> None:
+        async with serving(world) as service:
+            issuer_service = service.application.state.service
+            make = service_writing._issue_task
+
+            def stop_in_the_second(*arguments: Any) -> Any:
+                if arguments[2] == 3:
+                    issuer_service.stopping.set()
+                return make(*arguments)
+
+            monkeypatch.setattr(service_writing, "_issue_task", stop_in_the_second)
+            answers = await service.bulk([line() for _ in range(8)], key="stream")
+            assert [each["status"] for each in answers] == [201] * 4 + [503]
+            assert (answers[-1]["line"], answers[-1]["problem"]["code"]) == (5, "stopping")
+            ready = await service.get("/readyz", client=None)
+            assert (ready.status, ready.json()["reasons"]) == (503, ["stopping"])
+            issuer_service.stopping.clear()
+            monkeypatch.setattr(service_writing, "_issue_task", make)
+            assert [each["status"] for each in await service.bulk([line() for _ in range(8)], key="stream")] == [
+                201
+            ] * 8
+
+    asyncio.run(run())

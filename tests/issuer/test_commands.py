@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from chopmark.credential import Credential
+from chopmark.errors import StorageError
 from chopmark.keys import Es256Signer
 from chopmark_issuer.commands import issuer
-from chopmark_ledger.witness_commands import witness
+from chopmark_issuer.import_folder import ImportFolder
+from chopmark_issuer.import_refused import RefusedFile
+from chopmark_ledger.commands.witness_commands import witness
 from typer.testing import CliRunner, Result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -118,6 +121,42 @@ def test_a_file_is_imported_and_refused_rows_are_listed(run: Run, tmp_path: Path
     assert "0 issued, 0 changed, 1 unchanged, 1 refused" in run(*words).output
     file.write_text("wrong,header\n")
     assert "the header lacks" in run(*words, exit_code=1).output
+
+
+def test_a_dry_run_issues_nothing_and_needs_no_passphrase(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "licences.csv"
+    file.write_text(HEADER + ROW + ROW.replace("7-2026", "8-2026").replace(",7,", ",8,").replace("AAI", "WHAT"))
+    words = ("import", str(file), "--type", TYPE, "--mapping", str(EXAMPLES / "chicago" / "mapping.json"))
+    monkeypatch.delenv("CHOPMARK_PASSPHRASE_FILE")
+    output = run(*words, "--dry-run").output
+    assert "2 rows of 2 licences: 1 issued, 0 changed, 0 unchanged, 1 refused" in output
+    assert "nothing was written into the registry" in output
+    assert (tmp_path / "data" / "imports" / "licences.refused-dry-run.csv").is_file()
+    assert "no licence of that number" in run("show", "7", exit_code=1).output
+    assert "licences.csv" not in run("imports").output
+
+
+def test_the_history_of_imports_says_which_came_to_their_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "licences.csv"
+    file.write_text(HEADER + ROW + ROW.replace("7-2026", "8-2026").replace(",7,", ",8,").replace("AAI", "WHAT"))
+    words = ("import", str(file), "--type", TYPE, "--mapping", str(EXAMPLES / "chicago" / "mapping.json"))
+    with monkeypatch.context() as broken:
+        broken.setattr(RefusedFile, "finish", lambda *_: (_ for _ in ()).throw(StorageError("the disk is full")))
+        assert "the disk is full" in run(*words, exit_code=3).output
+    run(*words)
+    finished, refused, interrupted = run("imports").output.strip().splitlines()
+    assert finished.startswith("2  ")
+    assert f"licences.csv  {TYPE}  finished, 2 rows: 0 issued, 0 changed, 1 unchanged, 1 refused" in finished
+    assert refused.strip() == f"refused rows: {tmp_path / 'data' / 'imports' / 'licences.refused-2.csv'}"
+    assert "interrupted, 2 rows: 1 issued, 0 changed, 0 unchanged, 1 refused" in interrupted
+    with ImportFolder(tmp_path / "data" / "imports") as held:
+        held.name_run(1)
+        assert "under way, 2 rows" in run("imports").output
+    assert run("imports", "--limit", "1").output.count("licences.csv") == 1
 
 
 def test_a_department_is_not_given_keys_under_a_mistyped_passphrase(run: Run, tmp_path: Path) -> None:

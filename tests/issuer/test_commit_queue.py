@@ -205,6 +205,19 @@ def test_when_too_much_waits_the_next_is_told_to_come_back(office: Any, make_que
     assert licences(office) == len(futures)
 
 
+def test_streams_leave_room_for_single_requests(office: Any, make_queue: Any) -> None:
+    queue = make_queue(limits=QueueLimits(waiting=8, group=2))
+    with held(office):
+        futures = [queue.submit(issue(office, "blocked"))]
+        until(lambda: queue.waiting == 0)
+        part = IssueTask(client(), key("part"), (office.food(),) * 5, lambda _: Answer(200, b""))
+        futures.append(queue.submit(part))
+        with pytest.raises(BackpressureError):
+            queue.submit(IssueTask(client(), key("next part"), (office.food(),) * 2, lambda _: Answer(200, b"")))
+        futures += [queue.submit(issue(office, f"key {number}")) for number in range(3)]
+    assert {type(outcome(future)) for future in futures} == {Answer}
+
+
 def test_a_queue_that_closes_answers_what_waits_and_takes_nothing_more(office: Any, make_queue: Any) -> None:
     queue = make_queue()
     with held(office):

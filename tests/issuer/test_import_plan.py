@@ -57,10 +57,21 @@ def staged_rows(draw: st.DrawFn) -> list[StagedRow]:
 
 
 def plan(
-    rows: list[StagedRow], known: KnownLicence | None = None, known_rows: dict[str, KnownRow] | None = None
+    rows: list[StagedRow],
+    known: KnownLicence | None = None,
+    known_rows: dict[str, KnownRow] | None = None,
+    *,
+    hold_back: bool = False,
 ) -> LicencePlan:
     return plan_licence(
-        "7", rows, mapping=MAPPING, department=DEPARTMENT, known=known, known_rows=known_rows or {}, at=NOW
+        "7",
+        rows,
+        mapping=MAPPING,
+        department=DEPARTMENT,
+        known=known,
+        known_rows=known_rows or {},
+        at=NOW,
+        hold_back=hold_back,
     )
 
 
@@ -114,3 +125,17 @@ def test_where_the_governing_row_is_refused_nothing_of_the_licence_is_taken(rows
     lost = any(isinstance(staged.row, RowRefusedError) and staged.order is None for staged in rows)
     if lost or isinstance(ordered[-1].row, RowRefusedError):
         assert plan(rows).versions == ()
+
+
+@given(staged_rows())
+def test_held_back_a_licence_is_taken_whole_or_not_at_all(rows: list[StagedRow]) -> None:
+    taken, held = plan(rows), plan(rows, hold_back=True)
+    if not taken.refused:
+        assert held == taken
+        return
+    assert (held.versions, held.ending, len(held.refused)) == ((), None, len(rows))
+    if taken.versions:
+        reasons = {each.number: each for each in held.refused}
+        assert [reasons[each.number] for each in taken.refused] == list(taken.refused)
+        others = [each.reason for each in held.refused if each not in taken.refused]
+        assert all(reason.startswith("held back: row ") for reason in others)

@@ -9,13 +9,18 @@ from typing import Any
 import pytest
 from chopmark.status import StatusValue
 from chopmark_issuer import importing
+from chopmark_issuer.catalogue import add_type, read_type
 from chopmark_issuer.departments import Actor
 from chopmark_issuer.errors import AuthorityError, CatalogueError, FieldError, ImportFileError, RefusedError
+from chopmark_issuer.import_folder import ImportFolder
+from chopmark_issuer.import_history import Counts, ImportRun, import_runs
+from chopmark_issuer.import_plan import MAX_ROWS
 from chopmark_issuer.import_writing import write_plans
 from chopmark_issuer.importing import Importer, ImportReport
+from chopmark_issuer.keys import KeyFolder
 from chopmark_issuer.lifecycle import Act, State
 from chopmark_issuer.models import ACT, CREDENTIAL, IMPORT_RUN, IMPORTED_ROW, LICENCE, LICENCE_VERSION, OUTBOX, Table
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
 
 MAPPING: dict[str, Any] = {
     "format": "chopmark/import-mapping/v1",
@@ -57,12 +62,15 @@ Run = Callable[..., ImportReport]
 
 @pytest.fixture
 def run(office: Any, tmp_path: Path) -> Run:
-    def import_rows(*rows: list[str], mapping: dict[str, Any] = MAPPING, header: list[str] = HEADER) -> ImportReport:
+    def import_rows(
+        *rows: list[str], mapping: dict[str, Any] = MAPPING, header: list[str] = HEADER, dry: bool = False
+    ) -> ImportReport:
         path = tmp_path / "licences.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *rows])
         importer = Importer(office.database, office.keys, tmp_path / "imports", clock=lambda: office.now)
-        return importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=json.dumps(mapping).encode())
+        data = json.dumps(mapping).encode()
+        return importer.run(office.actor(), path, type_id=office.permit_type, mapping_data=data, dry=dry)
 
     return import_rows
 
@@ -79,6 +87,11 @@ def registered(office: Any) -> dict[str, int]:
             for table in Table.metadata.sorted_tables
             if table is not IMPORT_RUN
         }
+
+
+def runs(office: Any) -> list[ImportRun]:
+    with office.database.reading() as connection:
+        return import_runs(connection, limit=100)
 
 
 def statuses(office: Any, number: str) -> list[StatusValue]:
@@ -244,7 +257,7 @@ def test_refused_rows_can_be_corrected_and_fed_again(office: Any, run: Run, tmp_
     assert counts(report) == (2, 0, 0, 0)
     assert report.refused_file is None
     assert counts(run(FIRST, SECOND, OTHER)) == (0, 0, 3, 0)
-    assert list((tmp_path / "imports").glob(".staging*")) == []
+    assert not [path for path in (tmp_path / "imports").iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(
@@ -308,8 +321,11 @@ def test_an_interrupted_import_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         run(FIRST, SECOND, OTHER)
     assert registered(office)[LICENCE.name] == 1
-    assert list((tmp_path / "imports").glob(".staging*")) == []
+    assert [path.name for path in (tmp_path / "imports").iterdir()] == ["lock"]
     assert counts(run(FIRST, SECOND, OTHER)) == (1, 0, 2, 0)
+    last, interrupted = runs(office)
+    assert (interrupted.finished_at, interrupted.counts) == (None, Counts(issued=2))
+    assert (last.finished_at, last.counts) == (office.now, Counts(issued=1, unchanged=2))
 
 
 def test_a_licence_that_can_not_be_signed_does_not_stop_the_others(
@@ -374,3 +390,104 @@ def test_progress_is_told_up_to_the_last_row(office: Any, tmp_path: Path) -> Non
         progress=lambda *step: told.append(step),
     )
     assert told[-1] == ("issuing", 3, 3)
+
+
+def test_a_dry_run_tells_what_an_import_would_do_and_writes_nothing(office: Any, run: Run, tmp_path: Path) -> None:
+    run(FIRST)
+    rows = (FIRST, SECOND, changed(THIRD, state="revoked", since="2026-05-01"), changed(OTHER, act="?"))
+    before = registered(office)
+    keys = {path: path.read_bytes() for path in office.folder.glob("keys/*")}
+    dry = run(*rows, dry=True)
+    assert dry.refused_file == tmp_path / "imports" / "licences.refused-dry-run.csv"
+    assert (registered(office), len(runs(office)), dry.run) == (before, 1, None)
+    assert {path: path.read_bytes() for path in office.folder.glob("keys/*")} == keys
+    report = run(*rows)
+    assert counts(report) == counts(dry) == (2, 0, 1, 1)
+    assert (report.licences, report.refusals) == (dry.licences, dry.refusals)
+    assert report.refused_file is not None
+    assert report.refused_file.read_bytes() == dry.refused_file.read_bytes()
+
+
+def test_a_dry_run_needs_no_private_key_and_finds_what_can_not_be_signed(
+    office: Any, definition: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    newer = definition(office.permit_type, numbering="none")
+    newer |= {"schema": 2, "fields": [{**entry, "max_length": 4000} for entry in newer["fields"][:2]]}
+    with office.database.writing() as connection:
+        add_type(connection, read_type(json.dumps(newer).encode()), region="CN-GD", at=office.now)
+    path = tmp_path / "licences.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER, FIRST, changed(OTHER, remark="|".join(["x" * 3000] * 3))])
+    fields = [
+        {"field": "business_name", "columns": ["name"]},
+        {"field": "scope", "columns": ["remark"], "separator": "|"},
+    ]
+    mapping = json.dumps(MAPPING | {"fields": fields}).encode()
+    reports = []
+    for keys, dry in ((KeyFolder(tmp_path / "nothing", b""), True), (office.keys, False)):
+        importer = Importer(office.database, keys, tmp_path / "imports", clock=lambda: office.now)
+        words = {"type_id": office.permit_type, "mapping_data": mapping, "dry": dry}
+        reports.append(importer.run(office.actor(), path, **words))
+    assert counts(reports[0]) == counts(reports[1]) == (1, 0, 0, 1)
+    assert reports[0].refusals == reports[1].refusals
+    assert "too many for a credential" in reports[0].refusals[0].reason
+
+
+def test_a_second_import_is_refused_while_one_is_under_way(office: Any, run: Run, tmp_path: Path) -> None:
+    with ImportFolder(tmp_path / "imports"), pytest.raises(RefusedError, match="under way"):
+        run(FIRST)
+    assert runs(office) == []
+    assert counts(run(FIRST)) == (1, 0, 0, 0)
+
+
+def test_a_licence_of_more_rows_than_there_are_versions_is_refused_in_parts(office: Any, run: Run) -> None:
+    run(FIRST)
+    many = [[f"m{row}", "S1", "RENEW", "2026-01-01", "2026-12-31", "ok", "", "示例", ""] for row in range(3 * MAX_ROWS)]
+    report = run(FIRST, *many, OTHER)
+    assert counts(report) == (1, 0, 1, 3 * MAX_ROWS)
+    assert report.licences == 2
+    assert {refusal.reason for refusal in report.refusals} == {f"more than {MAX_ROWS} rows of one licence"}
+
+
+def test_one_licence_that_can_not_be_signed_costs_few_transactions(
+    office: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = write_plans
+    tries = 0
+
+    def failing(*arguments: Any, **named: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if any(plan.licence == "S77" for plan in named["plans"]):
+            raise FieldError("too large for a credential")
+        real(*arguments, **named)
+
+    monkeypatch.setattr(importing, "write_plans", failing)
+    rows = [changed(FIRST, row=str(number), number=f"S{number}") for number in range(256)]
+    assert counts(run(*rows)) == (255, 0, 0, 1)
+    assert tries == 1 + 2 * 8  # halved eight times
+    assert runs(office)[0].counts == Counts(issued=255, refused=1)
+
+
+def test_no_query_of_an_import_goes_through_what_the_registry_holds(office: Any, run: Run) -> None:
+    run(FIRST)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert counts(run(FIRST, SECOND)) == (1, 0, 1, 0)
+        assert counts(run(OTHER)) == (1, 0, 0, 0)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    large = ("imported_row", "licence", "licence_version", "holder", "act", "credential", "outbox")
+    with office.database.reading() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for step in (row.detail for row in plan):
+                if step.split()[1] in large and "max(" not in statement:
+                    assert step.startswith("SEARCH"), statement
+                    assert not step.endswith("(type_id=?)"), statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -59,10 +60,16 @@ class City:
     def clock(self) -> int:
         return self.now
 
-    def run(self) -> ImportReport:
+    def run(self, file: Path | None = None, *, hold_back: bool = False) -> ImportReport:
         region = self.region
         importer = Importer(region.database, region.keys, region.settings.imports, clock=self.clock)
-        return importer.run(region.actor(self.department), self.file, type_id=self.type_id, mapping_data=self.mapping)
+        return importer.run(
+            region.actor(self.department),
+            file or self.file,
+            type_id=self.type_id,
+            mapping_data=self.mapping,
+            hold_back=hold_back,
+        )
 
     def counts(self) -> dict[str, int]:
         with self.region.database.reading() as connection:
@@ -172,6 +179,37 @@ def test_every_row_of_new_york_is_issued_or_listed_and_a_second_run_changes_noth
     store = new_york.store(tmp_path / "trust")
     assert new_york.verdict(store, LICENCE.c.state == "valid").outcome is Outcome.VALID
     assert new_york.verdict(store, LICENCE.c.state == "closed").outcome is Outcome.INVALID
+
+
+@pytest.mark.parametrize(
+    ("name", "refused", "corrections"),
+    [
+        # a term of 1996 without a first day, in place of which the day of issue stands; six later ones wait for it
+        ("chicago", 7, {"LICENSE TERM START DATE": "11/16/1995", "LICENSE TERM EXPIRATION DATE": "11/15/1996"}),
+        ("new-york", 1, {"License Expiration Date": "12/15/2099"}),
+    ],
+)
+def test_the_refused_row_of_a_city_is_corrected_in_its_file_and_taken(
+    city: Callable[[str], City], tmp_path: Path, name: str, refused: int, corrections: dict[str, str]
+) -> None:
+    made = city(name)
+    first = made.run(hold_back=True)
+    assert (first.refused, first.issued) == (refused, first.rows - refused)
+    assert first.refused_file is not None
+    with first.refused_file.open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    reason = header.index("chopmark_reason")
+    corrected = [
+        row
+        if row[reason].startswith("held back")
+        else [corrections.get(column, cell) for column, cell in zip(header, row, strict=True)]
+        for row in rows
+    ]
+    with (tmp_path / "corrected.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *corrected])
+    second = made.run(tmp_path / "corrected.csv", hold_back=True)
+    assert (second.issued, second.refused, second.refused_file) == (refused, 0, None)
+    assert made.run(tmp_path / "corrected.csv").unchanged == refused
 
 
 def test_no_name_or_address_of_a_licence_enters_the_log_or_what_is_published(city: Callable[[str], City]) -> None:

@@ -31,9 +31,9 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.requests import IssuedVersion
 from chopmark_issuer.settings import Settings
+from chopmark_ledger.commands.log_commands import log as log_commands
 from chopmark_ledger.errors import LogUnreachableError, NotPublishedError, UnauthenticatedError
-from chopmark_ledger.log_clients import add_client, make_client, remove_client
-from chopmark_ledger.log_commands import log as log_commands
+from chopmark_ledger.service.log_clients import add_client, make_client, remove_client
 from typer.testing import CliRunner
 
 from tests.issuer.conftest import FOOD, MARKETS, PASSPHRASE, food_request, type_definition

@@ -16,31 +16,36 @@ from typing import Any
 import pytest
 from chopmark import cbor, cose
 from chopmark.challenge import TYP as CHALLENGE
-from chopmark.credential import Kind
+from chopmark.challenge import create_challenge
+from chopmark.credential import Credential, Kind
 from chopmark.errors import KeyMaterialError, LimitError, SignatureError, StorageError
 from chopmark.key_file import write_key_file
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 from chopmark.licence_type import LocalisedText
 from chopmark.status import MEDIA_TYPE
-from chopmark.strict import base64url_encode
+from chopmark.strict import base64url_decode, base64url_encode
 from chopmark.verification_record import TYPE as RECORD
 from chopmark_issuer import signing_process
+from chopmark_issuer.bulk_issue import issue_all
 from chopmark_issuer.errors import RefusedError, SigningProcessError
 from chopmark_issuer.key_provider import KeyProvider, open_keys
-from chopmark_issuer.keys import InventoryUse, KeyFolder, inventory
+from chopmark_issuer.keys import InventoryUse, KeyFolder, inventory, key_in_use
 from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, SERIAL
 from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.registry import Registry
 from chopmark_issuer.remote_keys import RemoteKeys
+from chopmark_issuer.requests import IssuedVersion
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.signing_frames import MAX_MESSAGES, Refusal, RefusalKind, Signatures, SignRequest, encode_request
 from chopmark_issuer.signing_process import CONNECTIONS, SigningProcess
 from chopmark_ledger.client import init_witness
+from chopmark_service.authentication import make_token
 from sqlalchemy import func, select
 
 from tests.issuer.conftest import CHEAP, FOOD, MARKETS, PASSPHRASE, food_request, type_definition
 from tests.issuer.signing import SigningCommand, receive, signing_in_thread
 from tests.issuer.test_signing_frames import WRONG_REQUESTS
+from tests.ledger.served_log import until
 
 TABLES = (LICENCE, LICENCE_VERSION, HOLDER, CREDENTIAL, OUTBOX, ACT, SERIAL)
 
@@ -151,6 +156,18 @@ def test_a_key_signs_what_is_of_its_use_and_nothing_of_another(remote: RemoteKey
             else:
                 with pytest.raises(RefusedError, match="does not sign such"):
                     signer.sign(message)
+
+
+def test_tokens_and_challenges_as_they_are_written_are_signed(remote: RemoteKeys) -> None:
+    client = remote.generate(use=InventoryUse.LOG_CLIENT)
+    head, claims, signature = make_token(client, name="registry", audience="log", now=1.5).split(".")
+    client.public_key.verify(f"{head}.{claims}".encode(), base64url_decode(signature, where="token"))
+    for algorithm in (Algorithm.ED25519, Algorithm.ES256):
+        inspector = remote.generate(algorithm, use=InventoryUse.INSPECTOR)
+        challenge = create_challenge(
+            inspector, inspector=MARKETS, purpose="路面检查", licence_type=f"{FOOD}@1", fields=(), at=1_795_312_800
+        )
+        challenge.verify(inspector.public_key)
 
 
 def test_a_credential_of_another_key_or_with_something_behind_it_is_not_signed(remote: RemoteKeys) -> None:
@@ -390,6 +407,49 @@ def test_a_process_that_is_killed_after_it_was_asked_and_starts_again_is_waited_
     credential = issued.credentials[0]
     credential.verify_signature(office.keys.signer(credential.kid.hex()).public_key)
     keys.close()
+
+
+def until_there_are(count: int, of: list[Any]) -> None:
+    until(lambda: len(of) >= count, seconds=60)
+
+
+def test_killed_again_and_again_under_load_it_costs_nothing_that_was_acknowledged(
+    office: Any, command: SigningCommand
+) -> None:
+    acknowledged: list[str] = []
+    refused: list[Exception] = []
+    done = threading.Event()
+
+    def issue() -> None:
+        with closing(RemoteKeys(command.socket, patience=0.05)) as keys:
+            while not done.is_set():
+                try:
+                    with office.database.writing() as connection:
+                        outcomes = issue_all(connection, keys, actor, [office.food()] * 20, at=office.now)
+                except SigningProcessError as error:
+                    refused.append(error)
+                else:
+                    acknowledged.extend(outcome.number for outcome in outcomes if isinstance(outcome, IssuedVersion))
+
+    actor = office.actor()
+    thread = threading.Thread(target=issue)
+    thread.start()
+    for round_ in range(1, 4):
+        until_there_are(40 * round_, acknowledged)
+        command.kill()
+        until_there_are(len(refused) + 1, refused)
+        command.start()
+    done.set()
+    thread.join()
+    assert len(acknowledged) == len(set(acknowledged)) == counts(office)[0] >= 120
+    with office.database.reading() as connection:
+        stored = connection.execute(select(CREDENTIAL.c.body)).scalars().all()
+        key = office.keys.signer(
+            key_in_use(connection, owner=office.markets, use=InventoryUse.CREDENTIAL, at=office.now).kid
+        )
+    for body in stored:
+        Credential.parse(body).verify_signature(key.public_key)
+    assert counts(office)[3:6] == [len(stored)] * 3 == [len(acknowledged)] * 3
 
 
 def test_a_connection_that_was_kept_over_a_restart_is_replaced(office: Any, command: SigningCommand) -> None:

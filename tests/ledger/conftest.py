@@ -35,7 +35,7 @@ from chopmark_ledger.client import (
     open_witness,
     witness_vkeys,
 )
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 
 from tests.ledger.postgresql import PostgresqlServer, plain, running_server
 

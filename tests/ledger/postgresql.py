@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from chopmark_ledger.models import LedgerModel
+from chopmark_ledger.storage.models import LedgerModel
 from sqlalchemy import create_engine, insert, make_url, select, text
 
 

@@ -14,7 +14,7 @@ from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import Note, NoteSignature, NoteSigner, NoteVerifier, split_cosignature
 from chopmark_ledger import tree
 from chopmark_ledger.nodes import NodeReader
-from chopmark_ledger.witness import Evidence, WitnessAnswer, WitnessState
+from chopmark_ledger.witness.witness import Evidence, WitnessAnswer, WitnessState
 
 ORIGIN = "cn-sh.example/log/2026"
 NAME = "cn-gd.example/witness"

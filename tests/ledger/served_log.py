@@ -21,10 +21,10 @@ from chopmark.entries import CredentialEntry
 from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark_ledger.client import add_log_to_witness, open_witness
-from chopmark_ledger.log_clients import add_client, make_client
-from chopmark_ledger.log_setup import NewLog, init_log
-from chopmark_ledger.remote_ledger import RemoteLedger
-from chopmark_ledger.witness_folder import init_witness
+from chopmark_ledger.service.log_clients import add_client, make_client
+from chopmark_ledger.service.log_setup import NewLog, init_log
+from chopmark_ledger.service.remote_ledger import RemoteLedger
+from chopmark_ledger.witness.witness_folder import init_witness
 from chopmark_service.json_web_key import to_jwk
 
 ORIGIN = "cn-gd.example/log/2026"

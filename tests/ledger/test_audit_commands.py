@@ -13,7 +13,7 @@ from chopmark.errors import ChopmarkError, FormatError, QuorumError, StorageErro
 from chopmark.landmark import LandmarkProof
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
-from chopmark_ledger import audit_commands, log_commands
+from chopmark_ledger.commands import audit_commands, log_commands
 from chopmark_ledger.errors import NotPublishedError
 from rich.console import Console
 from typer.testing import CliRunner, Result

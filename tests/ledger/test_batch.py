@@ -20,8 +20,8 @@ from chopmark_ledger.batch import (
     refusals,
     shuffled,
 )
-from chopmark_ledger.commit_group import CommitGroup, answer_to
 from chopmark_ledger.errors import BatchRefusedError, RefusedEntry
+from chopmark_ledger.sequencing.commit_group import CommitGroup, answer_to
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,11 +15,11 @@ import pytest
 from chopmark.client.bounded_http import BoundedHttp, Bounds, HttpAnswer, TimeOverError, reason
 from chopmark.errors import ChopmarkError
 from chopmark.keys import Ed25519Signer
+from chopmark_ledger.audit.http_source import HttpSource
 from chopmark_ledger.errors import LogUnreachableError, WitnessUnreachableError
-from chopmark_ledger.http_source import HttpSource
-from chopmark_ledger.log_connection import LogConnection
-from chopmark_ledger.witness import Witness
-from chopmark_ledger.witness_client import HttpWitness
+from chopmark_ledger.publication.witness_client import HttpWitness
+from chopmark_ledger.service.log_connection import LogConnection
+from chopmark_ledger.witness.witness import Witness
 from urllib3.exceptions import DecodeError, HTTPError
 
 from tests.ledger.raw_server import Behaviour, Server, answering, server_context

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from chopmark.errors import ChopmarkError
 from chopmark.strict import base64_encode
-from chopmark_ledger import client, log_commands, witness_commands
+from chopmark_ledger import client
 from chopmark_ledger.client import witness_vkeys
+from chopmark_ledger.commands import log_commands, witness_commands
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_without_a_passphrase_no_witness_is_made(tmp_path: Path, monkeypatch: py
 
 def test_the_commands_import_nothing_heavy() -> None:
     code = (
-        "import sys, chopmark_ledger.log_commands, chopmark_ledger.witness_commands\n"
+        "import sys, chopmark_ledger.commands.log_commands, chopmark_ledger.commands.witness_commands\n"
         "heavy = {'sqlalchemy', 'sqlmodel', 'alembic', 'pydantic', 'cryptography', 'nacl', 'rich.progress'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )

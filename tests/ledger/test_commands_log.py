@@ -12,10 +12,10 @@ from chopmark.errors import ChopmarkError
 from chopmark.key_file import parse_key_file
 from chopmark.keys import Algorithm
 from chopmark.note import NoteVerifier
-from chopmark_ledger import log_commands
 from chopmark_ledger.client import Client
+from chopmark_ledger.commands import log_commands
 from chopmark_ledger.errors import FolderError, FolderLockedError, ForbiddenError, LogUnreachableError
-from chopmark_ledger.log_clients import read_clients
+from chopmark_ledger.service.log_clients import read_clients
 from chopmark_service.json_web_key import from_jwk
 from typer.testing import CliRunner, Result
 
@@ -80,7 +80,7 @@ def test_init_makes_a_log_with_two_keys_and_prints_both(tmp_path: Path) -> None:
 
 
 def test_an_init_that_was_interrupted_goes_on_with_its_keys(tmp_path: Path) -> None:
-    from chopmark_ledger.log_setup import init_log
+    from chopmark_ledger.service.log_setup import init_log
 
     folder = tmp_path / "log"
     with pytest.raises(ChopmarkError):

@@ -18,9 +18,9 @@ from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, ProofE
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier, sign_note
 from chopmark.tlog_policy import PolicyLog, TlogPolicy
-from chopmark_ledger.cosigning import Cosigners, WitnessReport, makes_quorum
 from chopmark_ledger.errors import ForkError, LedgerDamagedError, LogStoppedError, RestoredBackupError
-from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.publication.cosigning import Cosigners, WitnessReport, makes_quorum
+from chopmark_ledger.witness.witness import WitnessAnswer
 
 ORIGIN = "cn-gd.example/log/2026"
 NOW = 1_795_339_800

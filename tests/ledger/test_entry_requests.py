@@ -9,7 +9,8 @@ import pytest
 from chopmark.entries import parse_entry
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark_ledger.batch import BatchAnswer
-from chopmark_ledger.entry_requests import (
+from chopmark_ledger.errors import RefusedEntry
+from chopmark_ledger.service.entry_requests import (
     MAX_NUMBER,
     EntriesRequest,
     encode_answer,
@@ -17,7 +18,6 @@ from chopmark_ledger.entry_requests import (
     parse_answer,
     parse_request,
 )
-from chopmark_ledger.errors import RefusedEntry
 from hypothesis import given
 from hypothesis import strategies as st
 

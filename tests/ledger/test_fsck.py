@@ -17,9 +17,10 @@ from chopmark.entries import CredentialEntry, GenesisEntry
 from chopmark.errors import FormatError, StorageError
 from chopmark.landmark import LandmarkFile
 from chopmark.note import sign_note
-from chopmark_ledger import fsck_findings, tree
-from chopmark_ledger.fsck import FsckReport, fsck
-from chopmark_ledger.tile_source import FileKind, FolderSource, FoundFile
+from chopmark_ledger import tree
+from chopmark_ledger.audit import fsck_findings
+from chopmark_ledger.audit.fsck import FsckReport, fsck
+from chopmark_ledger.audit.tile_source import FileKind, FolderSource, FoundFile
 
 from tests.ledger.sample_log import OTHER, opaque, put, write_log
 

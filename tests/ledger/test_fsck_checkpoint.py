@@ -13,8 +13,8 @@ from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.merkle import EMPTY_ROOT
 from chopmark.note import Note, NoteSignature, NoteSigner
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger.fsck import fsck
-from chopmark_ledger.fsck_checkpoint import JudgedCheckpoint, LogKeys, judge_checkpoint
+from chopmark_ledger.audit.fsck import fsck
+from chopmark_ledger.audit.fsck_checkpoint import JudgedCheckpoint, LogKeys, judge_checkpoint
 
 from tests.ledger.sample_log import OTHER, opaque, put, write_tiles
 

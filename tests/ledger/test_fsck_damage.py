@@ -20,8 +20,8 @@ from chopmark.keys import Ed25519Signer
 from chopmark.landmark import LandmarkFile, LandmarkRecord
 from chopmark.note import Note, NoteSigner
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger.fsck import FsckReport, fsck
-from chopmark_ledger.http_source import HttpSource
+from chopmark_ledger.audit.fsck import FsckReport, fsck
+from chopmark_ledger.audit.http_source import HttpSource
 
 from tests.ledger.conftest import ISSUER, ORIGIN, PASSPHRASE, WITNESSES, World
 from tests.ledger.sample_log import put, serving, write_tiles

@@ -13,9 +13,9 @@ from chopmark.entries import (
     parse_entry,
 )
 from chopmark.errors import FormatError
-from chopmark_ledger import fsck_entries
-from chopmark_ledger.fsck_entries import EntryCheck, Vouching, describe_entry
-from chopmark_ledger.fsck_findings import Findings
+from chopmark_ledger.audit import fsck_entries
+from chopmark_ledger.audit.fsck_entries import EntryCheck, Vouching, describe_entry
+from chopmark_ledger.audit.fsck_findings import Findings
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,10 +12,10 @@ import pytest
 from chopmark.checkpoint import Checkpoint
 from chopmark.landmark import LandmarkFile
 from chopmark.note import sign_note
+from chopmark_ledger.audit.fsck import FsckReport, fsck
+from chopmark_ledger.audit.http_source import HttpSource
+from chopmark_ledger.audit.tile_source import FolderSource, FoundFile
 from chopmark_ledger.errors import LogUnreachableError
-from chopmark_ledger.fsck import FsckReport, fsck
-from chopmark_ledger.http_source import HttpSource
-from chopmark_ledger.tile_source import FolderSource, FoundFile
 
 from tests.ledger.sample_log import OTHER, Answer, FileServer, opaque, put, serving, write_log
 

@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 from chopmark.tlog_policy import TlogPolicy
+from chopmark_ledger.audit.fsck import fsck
+from chopmark_ledger.audit.fsck_checkpoint import LogKeys
+from chopmark_ledger.audit.http_source import HttpSource
+from chopmark_ledger.audit.static_proofs import prove_entry
+from chopmark_ledger.audit.tile_source import FolderSource, TileSource
 from chopmark_ledger.client import Client
-from chopmark_ledger.fsck import fsck
-from chopmark_ledger.fsck_checkpoint import LogKeys
-from chopmark_ledger.http_source import HttpSource
-from chopmark_ledger.static_proofs import prove_entry
-from chopmark_ledger.tile_source import FolderSource, TileSource
 
 from tests.ledger.served_log import ServedLog
 

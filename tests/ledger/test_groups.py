@@ -12,7 +12,6 @@ from chopmark.entries import CredentialEntry, TrustBundleEntry
 from chopmark.errors import StorageError
 from chopmark_ledger.batch import BatchAnswer, Client, Submission
 from chopmark_ledger.client import LogSettings
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import (
     BackpressureError,
     BatchError,
@@ -22,7 +21,8 @@ from chopmark_ledger.errors import (
     LogStoppedError,
     RefusedEntry,
 )
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -14,8 +14,8 @@ from chopmark.errors import ChopmarkError, ProofError, QuorumError, SignatureErr
 from chopmark.key_file import read_key_file
 from chopmark.landmark import LandmarkFile, LandmarkRecord
 from chopmark.tlog_policy import TlogPolicy
+from chopmark_ledger.audit.landmark_check import recompute_fetched_landmarks
 from chopmark_ledger.client import VouchedLandmarks, open_witness, recompute_landmarks
-from chopmark_ledger.landmark_check import recompute_fetched_landmarks
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

@@ -11,9 +11,9 @@ from chopmark.errors import StorageError
 from chopmark.landmark import LandmarkFile
 from chopmark_ledger.client import LogSettings
 from chopmark_ledger.errors import NotPublishedError, RestoredBackupError, TileConflictError
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log
-from chopmark_ledger.store import LedgerStore
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.store import LedgerStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

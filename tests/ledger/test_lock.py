@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from chopmark.errors import StorageError
 from chopmark_ledger.errors import FolderLockedError
-from chopmark_ledger.lock import FolderLock
+from chopmark_ledger.sequencing.lock import FolderLock
 
 HOLD = """
 import sys
 from pathlib import Path
-from chopmark_ledger.lock import FolderLock
+from chopmark_ledger.sequencing.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -24,7 +24,6 @@ from chopmark.errors import FormatError, StorageError
 from chopmark.keys import Ed25519Signer
 from chopmark_ledger.batch import BatchAnswer
 from chopmark_ledger.client import Client, LogSettings, create_ledger
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import (
     BackpressureError,
     BatchRefusedError,
@@ -34,7 +33,8 @@ from chopmark_ledger.errors import (
     LedgerDamagedError,
     LogStoppedError,
 )
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.database import Database
 from sqlalchemy import Connection
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def test_a_log_is_open_once(world: World) -> None:
 APPEND = """
 import sys
 from pathlib import Path
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 log = Log.open(Path(sys.argv[1]), clock=lambda: 1, database=sys.argv[2] or None)
 print("open", flush=True)
 sys.stdin.read()
@@ -258,7 +258,7 @@ def test_a_creation_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("chopmark_ledger.store._write_tiles", fail)
+        patch.setattr("chopmark_ledger.storage.store._write_tiles", fail)
         with pytest.raises(OSError, match="No space"):
             create_ledger(tmp_path / "log", origin="cn-gd.example/log", number=1, key=key)
     with pytest.raises(FolderError, match="never finished"):
@@ -318,7 +318,7 @@ def test_a_commit_that_failed_stops_the_log_and_reopening_settles_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("chopmark_ledger.store._write_tiles", fail)
+        patch.setattr("chopmark_ledger.storage.store._write_tiles", fail)
         with pytest.raises(KeyboardInterrupt):
             ledger.submit(REGISTRY, 1, entries)
     with pytest.raises(LogStoppedError):

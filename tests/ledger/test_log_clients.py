@@ -13,7 +13,7 @@ import pytest
 from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError
 from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
 from chopmark_ledger.errors import ClientListError, FolderError
-from chopmark_ledger.log_clients import (
+from chopmark_ledger.service.log_clients import (
     FILE_NAME,
     FORMAT,
     ClientList,

@@ -24,7 +24,7 @@ from chopmark_ledger.errors import (
     NotPublishedError,
     UnauthenticatedError,
 )
-from chopmark_ledger.log_connection import LogConnection
+from chopmark_ledger.service.log_connection import LogConnection
 
 PROBLEM = "application/problem+json"
 Script = tuple[int, dict[str, str], bytes]

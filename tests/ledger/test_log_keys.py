@@ -10,7 +10,7 @@ from chopmark.errors import KeyMaterialError
 from chopmark.keys import Ed25519Signer, MlDsa44Signer, Signer
 from chopmark.note import NoteVerifier, split_cosignature
 from chopmark_ledger.errors import FolderError
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 
 ORIGIN = "cn-gd.example/log/2026"
 KEY = Ed25519Signer(b"\x07" * 32)

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import urllib3
 from chopmark.errors import ChopmarkError
-from chopmark_ledger import log_commands
+from chopmark_ledger.audit.fsck import fsck
+from chopmark_ledger.audit.tile_source import FolderSource
 from chopmark_ledger.client import Client
-from chopmark_ledger.entry_requests import encode_request
-from chopmark_ledger.fsck import fsck
-from chopmark_ledger.tile_source import FolderSource
+from chopmark_ledger.commands import log_commands
+from chopmark_ledger.service.entry_requests import encode_request
 from chopmark_service.authentication import make_token
 from typer.testing import CliRunner
 

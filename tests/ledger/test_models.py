@@ -13,10 +13,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from chopmark.errors import StorageError
-from chopmark_ledger.database import SCHEMA_REVISION, Database
 from chopmark_ledger.errors import FolderError
-from chopmark_ledger.models import LedgerModel
-from chopmark_ledger.store import LedgerStore
+from chopmark_ledger.storage.database import SCHEMA_REVISION, Database
+from chopmark_ledger.storage.models import LedgerModel
+from chopmark_ledger.storage.store import LedgerStore
 from sqlalchemy import create_engine, inspect, text
 
 pytestmark = pytest.mark.both_databases
@@ -52,7 +52,7 @@ def open_database(source: Path | str) -> Iterator[Callable[[], Database]]:
 
 def migrations() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(chopmark_ledger.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(chopmark_ledger.__file__).parent / "storage" / "migrations"))
     config.set_main_option("path_separator", "os")
     return config
 
@@ -144,7 +144,7 @@ def test_no_tables_are_made_where_a_log_is_only_opened(source: Path | str) -> No
 
 
 def test_when_every_connection_is_in_use_that_is_said(source: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chopmark_ledger.database.POOL", {"pool_size": 2, "max_overflow": 0, "pool_timeout": 0})
+    monkeypatch.setattr("chopmark_ledger.storage.database.POOL", {"pool_size": 2, "max_overflow": 0, "pool_timeout": 0})
     database = Database(source)
     with database.read() as first:
         first.execute(text("SELECT 1"))

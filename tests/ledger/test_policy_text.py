@@ -11,12 +11,12 @@ from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, Storag
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import NoteSigner
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger import log_commands
-from chopmark_ledger.cosigning import makes_quorum
+from chopmark_ledger.commands import log_commands
 from chopmark_ledger.errors import FolderError, PolicyError
-from chopmark_ledger.log_setup import init_log
-from chopmark_ledger.policy_text import log_policy, served_policy
-from chopmark_ledger.running_log import http_witnesses, read_policy
+from chopmark_ledger.publication.cosigning import makes_quorum
+from chopmark_ledger.publication.policy_text import log_policy, served_policy
+from chopmark_ledger.service.log_setup import init_log
+from chopmark_ledger.service.running_log import http_witnesses, read_policy
 from typer.testing import CliRunner, Result
 
 from tests.ledger.served_log import CHEAP, PASSPHRASE, ServedLog

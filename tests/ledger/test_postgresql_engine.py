@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from chopmark.errors import StorageError
 from chopmark_ledger.client import Client
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import CommitUnknownError, FolderError, FolderLockedError, LogStoppedError
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.database import Database
 from sqlalchemy import Connection, Engine, event, text
 
 from tests.ledger.postgresql import PostgresqlServer, plain

@@ -8,7 +8,7 @@ import json
 import pytest
 from chopmark.errors import ChopmarkError, FormatError, StorageError
 from chopmark_ledger.errors import ClientListError
-from chopmark_ledger.problems import answer_error
+from chopmark_ledger.service.problems import answer_error
 from chopmark_service import telemetry
 from chopmark_service.problems import add_problem_handlers
 from fastapi import FastAPI

@@ -16,7 +16,7 @@ from chopmark.note import Note, NoteSigner, sign_note
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
 from chopmark_ledger.errors import NotPublishedError
-from chopmark_ledger.prover import compact_checkpoint, tlog_proofs
+from chopmark_ledger.publication.prover import compact_checkpoint, tlog_proofs
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

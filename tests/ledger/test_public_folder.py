@@ -11,7 +11,7 @@ import pytest
 from chopmark.errors import LimitError, StorageError
 from chopmark_ledger.durable import SyncFailedError
 from chopmark_ledger.errors import PublicationPoisonedError, TileConflictError
-from chopmark_ledger.public_folder import PublicFolder
+from chopmark_ledger.storage.public_folder import PublicFolder
 
 PUBLIC, STAGING = Path("/log/public"), Path("/log/staging")
 

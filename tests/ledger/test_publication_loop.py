@@ -13,16 +13,16 @@ from chopmark.checkpoint import SignedCheckpoint
 from chopmark.errors import ChopmarkError, QuorumError, StorageError
 from chopmark.landmark import LandmarkFile
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger import publication_loop
 from chopmark_ledger.batch import Client, Submission
 from chopmark_ledger.client import LocalWitness
 from chopmark_ledger.errors import ForkError, LogStoppedError, NotPublishedError, TileConflictError
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log
-from chopmark_ledger.publication_loop import PublicationLoop
-from chopmark_ledger.publisher import Publisher
-from chopmark_ledger.sequencer import Sequencer
-from chopmark_ledger.witness import WitnessAnswer
+from chopmark_ledger.publication import publication_loop
+from chopmark_ledger.publication.publication_loop import PublicationLoop
+from chopmark_ledger.publication.publisher import Publisher
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.sequencing.sequencer import Sequencer
+from chopmark_ledger.witness.witness import WitnessAnswer
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

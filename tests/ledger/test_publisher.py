@@ -22,8 +22,8 @@ from chopmark_ledger.errors import (
     RestoredBackupError,
     TileConflictError,
 )
-from chopmark_ledger.log import Log
-from chopmark_ledger.publisher import new_tiles
+from chopmark_ledger.publication.publisher import new_tiles
+from chopmark_ledger.sequencing.log import Log
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

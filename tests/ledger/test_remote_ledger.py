@@ -22,7 +22,7 @@ from chopmark_ledger.errors import (
     NotPublishedError,
     UnauthenticatedError,
 )
-from chopmark_ledger.remote_ledger import RemoteLedger
+from chopmark_ledger.service.remote_ledger import RemoteLedger
 
 from tests.ledger.served_log import DEPARTMENT, ORIGIN, REGISTRY, STRANGER, ServedLog, until
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chopmark_ledger.client import Client
-from chopmark_ledger.committed_mark import CommittedMark
 from chopmark_ledger.errors import FolderError, ForkError, RestoredBackupError
-from chopmark_ledger.store import CommittedTree
+from chopmark_ledger.sequencing.committed_mark import CommittedMark
+from chopmark_ledger.storage.store import CommittedTree
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

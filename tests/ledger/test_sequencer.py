@@ -22,8 +22,8 @@ from chopmark_ledger.errors import (
     ConflictError,
     LogStoppedError,
 )
-from chopmark_ledger.log import Log
-from chopmark_ledger.sequencer import Sequencer, SequencerLimits
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.sequencing.sequencer import Sequencer, SequencerLimits
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chopmark.errors import QuorumError, StorageError
+from chopmark_ledger.audit.fsck import fsck
 from chopmark_ledger.client import LocalLedger, LogSettings
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import BackpressureError, LogStoppedError
-from chopmark_ledger.fsck import fsck
+from chopmark_ledger.storage.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

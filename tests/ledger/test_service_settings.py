@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from chopmark.errors import FormatError, StorageError
-from chopmark_ledger.service_settings import LogServiceSettings, read_settings
+from chopmark_ledger.service.service_settings import LogServiceSettings, read_settings
 from pydantic import ValidationError
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chopmark.errors import StorageError
-from chopmark_ledger import sqlite_engine
 from chopmark_ledger.client import Client
-from chopmark_ledger.database import Database
 from chopmark_ledger.errors import CommitUnknownError, LogStoppedError
-from chopmark_ledger.store import LedgerStore
+from chopmark_ledger.storage import sqlite_engine
+from chopmark_ledger.storage.database import Database
+from chopmark_ledger.storage.store import LedgerStore
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from chopmark_ledger.static_files import kind_of
+from chopmark_ledger.service.static_files import kind_of
 from chopmark_service.static_files import FOR_EVER, FOR_SECONDS, StaticFiles
 from fastapi import FastAPI, Request, Response
 from hypothesis import given

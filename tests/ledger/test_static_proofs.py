@@ -15,11 +15,11 @@ from chopmark.merkle import leaf_hash, verify_inclusion
 from chopmark.note import Note
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
+from chopmark_ledger.audit.fsck_checkpoint import LogKeys
+from chopmark_ledger.audit.http_source import HttpSource
+from chopmark_ledger.audit.static_proofs import prove_by_landmark, prove_entry
+from chopmark_ledger.audit.tile_source import FolderSource
 from chopmark_ledger.errors import NotPublishedError
-from chopmark_ledger.fsck_checkpoint import LogKeys
-from chopmark_ledger.http_source import HttpSource
-from chopmark_ledger.static_proofs import prove_by_landmark, prove_entry
-from chopmark_ledger.tile_source import FolderSource
 
 from tests.ledger.sample_log import OTHER, opaque, put, serving, write_log, write_tiles
 

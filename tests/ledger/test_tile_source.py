@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from chopmark.errors import FormatError, LimitError, StorageError
+from chopmark_ledger.audit.http_source import HttpSource
+from chopmark_ledger.audit.tile_source import FileKind, FolderSource, FoundFile, fetching, size_limit
 from chopmark_ledger.errors import LogUnreachableError
-from chopmark_ledger.http_source import HttpSource
-from chopmark_ledger.tile_source import FileKind, FolderSource, FoundFile, fetching, size_limit
 
 from tests.ledger.sample_log import Answer, FileServer, put, serving
 

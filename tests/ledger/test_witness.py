@@ -10,8 +10,8 @@ from chopmark.errors import FormatError, KeyMaterialError
 from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer, Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier
 from chopmark_ledger.errors import WitnessClockError
-from chopmark_ledger.witness import Contradiction, Witness, WitnessAnswer
-from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, parse_submission, peek_origin
+from chopmark_ledger.witness.witness import Contradiction, Witness, WitnessAnswer
+from chopmark_ledger.witness.witness_requests import MAX_REQUEST_SIZE, parse_submission, peek_origin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

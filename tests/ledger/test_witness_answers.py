@@ -10,8 +10,8 @@ from chopmark.cosignature import Cosigner
 from chopmark.errors import FormatError
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import NoteSignature, NoteSigner, sign_note
-from chopmark_ledger.witness import WitnessAnswer
-from chopmark_ledger.witness_answers import ContradictionError, Judgement, Question, judge
+from chopmark_ledger.publication.witness_answers import ContradictionError, Judgement, Question, judge
+from chopmark_ledger.witness.witness import WitnessAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

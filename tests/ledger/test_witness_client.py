@@ -13,8 +13,8 @@ import pytest
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark_ledger.errors import WitnessUnreachableError
-from chopmark_ledger.witness import Witness, WitnessAnswer
-from chopmark_ledger.witness_client import MAX_ANSWER_SIZE, HttpWitness
+from chopmark_ledger.publication.witness_client import MAX_ANSWER_SIZE, HttpWitness
+from chopmark_ledger.witness.witness import Witness, WitnessAnswer
 
 from tests.ledger.raw_server import Behaviour, Server, answering, server_context
 from tests.ledger.sample_witness import NAME, MemoryStore

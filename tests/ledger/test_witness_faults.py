@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from chopmark.errors import ChopmarkError
-from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness
+from chopmark_ledger.witness.witness_folder import OpenedWitness, add_log, init_witness, open_witness
 
 from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog
 

@@ -15,7 +15,13 @@ from chopmark.key_file import write_key_file
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import Note, NoteSigner, NoteVerifier
 from chopmark_ledger.errors import FolderError
-from chopmark_ledger.witness_folder import add_log, init_witness, open_witness, read_configuration, witness_vkeys
+from chopmark_ledger.witness.witness_folder import (
+    add_log,
+    init_witness,
+    open_witness,
+    read_configuration,
+    witness_vkeys,
+)
 
 from tests.ledger.sample_witness import CHEAP, NAME, NOW, PASSPHRASE, FakeLog, cosigned
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE
+from chopmark_ledger.witness.witness_requests import MAX_REQUEST_SIZE
 
 from tests.ledger.test_static_files_nginx import Upstream, running_nginx
 

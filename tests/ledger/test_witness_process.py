@@ -20,12 +20,12 @@ import pytest
 import urllib3
 from chopmark.errors import ChopmarkError
 from chopmark.note import NoteVerifier
-from chopmark_ledger import witness_commands
 from chopmark_ledger.client import open_ledger
+from chopmark_ledger.commands import witness_commands
 from chopmark_ledger.errors import WitnessUnreachableError
-from chopmark_ledger.witness_client import HttpWitness
-from chopmark_ledger.witness_folder import add_log, init_witness, open_witness, witness_vkeys
-from chopmark_ledger.witness_state import origin_hash
+from chopmark_ledger.publication.witness_client import HttpWitness
+from chopmark_ledger.witness.witness_folder import add_log, init_witness, open_witness, witness_vkeys
+from chopmark_ledger.witness.witness_state import origin_hash
 from typer.testing import CliRunner
 
 from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog, cosigned

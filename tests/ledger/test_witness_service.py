@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 from chopmark.note import Note, NoteSignature
-from chopmark_ledger import witness_service
 from chopmark_ledger.errors import WitnessClockError
-from chopmark_ledger.steady_clock import SteadyClock
-from chopmark_ledger.witness import READ_AT_ONCE, Contradiction, WitnessAnswer
-from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness, witness_vkeys
-from chopmark_ledger.witness_service import WAITING, make_application
-from chopmark_ledger.witness_settings import WitnessServiceSettings
-from chopmark_ledger.witness_state import CASES, FolderStore, origin_hash
+from chopmark_ledger.witness import witness_service
+from chopmark_ledger.witness.steady_clock import SteadyClock
+from chopmark_ledger.witness.witness import READ_AT_ONCE, Contradiction, WitnessAnswer
+from chopmark_ledger.witness.witness_folder import OpenedWitness, add_log, init_witness, open_witness, witness_vkeys
+from chopmark_ledger.witness.witness_service import WAITING, make_application
+from chopmark_ledger.witness.witness_settings import WitnessServiceSettings
+from chopmark_ledger.witness.witness_state import CASES, FolderStore, origin_hash
 from fastapi import FastAPI
 
 from tests.ledger.asgi import Answer, ask

@@ -18,10 +18,10 @@ from chopmark.note import Note, NoteSignature
 from chopmark.strict import base64_encode
 from chopmark_ledger.durable import SyncFailedError
 from chopmark_ledger.errors import FolderLockedError, LedgerDamagedError
-from chopmark_ledger.lock import FolderLock
-from chopmark_ledger.witness import Contradiction, Evidence
-from chopmark_ledger.witness_folder import OpenedWitness, add_log, init_witness, open_witness
-from chopmark_ledger.witness_state import CASES, EVIDENCE_SIZE, EvidenceCase, FolderStore, origin_hash
+from chopmark_ledger.sequencing.lock import FolderLock
+from chopmark_ledger.witness.witness import Contradiction, Evidence
+from chopmark_ledger.witness.witness_folder import OpenedWitness, add_log, init_witness, open_witness
+from chopmark_ledger.witness.witness_state import CASES, EVIDENCE_SIZE, EvidenceCase, FolderStore, origin_hash
 
 from tests.ledger.sample_witness import CHEAP, NAME, NOW, ORIGIN, PASSPHRASE, FakeLog, cosigned, request
 
@@ -254,7 +254,7 @@ def test_what_a_process_that_ended_early_left_behind_is_removed(
 SUBMIT = """
 import sys
 from pathlib import Path
-from chopmark_ledger.witness_folder import open_witness
+from chopmark_ledger.witness.witness_folder import open_witness
 witness = open_witness(Path(sys.argv[1]), sys.argv[2].encode()).witness
 print("ready", flush=True)
 sys.stdin.readline()

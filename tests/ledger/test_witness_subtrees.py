@@ -11,8 +11,8 @@ from chopmark.cosignature import CosignatureVerifier, Cosigner
 from chopmark.errors import FormatError, KeyMaterialError
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import Note, NoteSignature, NoteVerifier
-from chopmark_ledger.witness import Witness, WitnessAnswer
-from chopmark_ledger.witness_requests import MAX_REQUEST_SIZE, parse_subtree_request
+from chopmark_ledger.witness.witness import Witness, WitnessAnswer
+from chopmark_ledger.witness.witness_requests import MAX_REQUEST_SIZE, parse_subtree_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, Signer, load_signer
 from chopmark_ledger.errors import ClientListError
-from chopmark_ledger.log_clients import FILE_NAME, ClientList, LogClient, add_client, begin_clients, make_client
+from chopmark_ledger.service.log_clients import FILE_NAME, ClientList, LogClient, add_client, begin_clients, make_client
 from chopmark_service.authentication import AHEAD, MAX_LIFETIME, Authenticator, TokenMemory, make_token
 from chopmark_service.errors import BackpressureError, UnauthenticatedError
 from chopmark_service.json_web_key import to_jwk

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chopmark.keys import Ed25519Signer, MlDsa44Signer, Signer
 from chopmark.note import NoteSignature, NoteVerifier
-from chopmark_ledger.witness import Witness, WitnessAnswer
+from chopmark_ledger.witness.witness import Witness, WitnessAnswer
 
 from specs.vectors.ml_dsa_44 import DeterministicMlDsa44Signer
 from tests.ledger.sample_witness import MemoryStore

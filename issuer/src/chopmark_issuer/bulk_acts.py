@@ -90,20 +90,21 @@ def _newest(connection: Connection, actor: Actor, numbers: Sequence[str], type_i
         select(
             numbered.c.number.label("asked"),
             LICENCE.c.id,
+            LICENCE.c.department_id,
             LICENCE.c.type_id,
             LICENCE.c.current_version,
             newest.c.number,
         )
         .join(LICENCE, LICENCE.c.id == numbered.c.licence_id)
         .join(newest, (newest.c.licence_id == LICENCE.c.id) & (newest.c.version == LICENCE.c.current_version))
-        .where(numbered.c.number.in_(numbers), LICENCE.c.department_id == actor.department)
+        .where(numbered.c.number.in_(numbers))
         .distinct()
     )
-    if type_id is not None:
-        query = query.where(LICENCE.c.type_id == type_id)
     found: dict[str, list[Any]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.asked, []).append(row)
+        # asked for in the query, these would be looked up first, and all licences of the department gone through
+        if row.department_id == actor.department and type_id in (None, row.type_id):
+            found.setdefault(row.asked, []).append(row)
     return found
 
 

@@ -234,6 +234,22 @@ def type_in_use(connection: Connection, type_id: str) -> CatalogueType:
     return _stored_type(definition)
 
 
+def type_of_schema(connection: Connection, type_id: str, schema_version: int) -> CatalogueType:
+    """A type in one of its schema versions.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    definition = connection.execute(
+        select(LICENCE_TYPE.c.definition).where(
+            LICENCE_TYPE.c.type_id == type_id, LICENCE_TYPE.c.schema_version == schema_version
+        )
+    ).scalar()
+    if definition is None:
+        raise NotFoundError(f"the catalogue has no schema version {schema_version} of {type_id!r}")
+    return _stored_type(definition)
+
+
 def all_types(connection: Connection) -> list[CatalogueType]:
     """Every type in every schema version, in the order they were added."""
     return [

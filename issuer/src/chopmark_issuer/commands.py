@@ -237,14 +237,38 @@ def import_file(
     licence_type: TypeOption,
     mapping: Annotated[Path, typer.Option(metavar="MAPPING", help="How its columns become fields, as JSON.")],
     department: Department = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every row and issue nothing: same report, same file of refusals.")
+    ] = False,
+    hold_back: Annotated[
+        bool,
+        typer.Option(
+            "--hold-back",
+            help="Issue nothing new of a licence while one of its rows is refused, so that the row can be corrected.",
+        ),
+    ] = False,
     data: Data = _DATA,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Issue the licences of a file. Every row is issued or listed; importing the file again changes nothing.
 
-    Rows that were refused are written to a file of their own, with the reasons: correct them there and import that.
+    So an import that was interrupted, however it was, goes on when the same command is run again.
+
+    Rows that were refused are written to a file of their own, with the reasons: correct them there and import that. A
+    row of an earlier term is taken then only if no later one was: --hold-back keeps its place.
     """
-    _office(data, passphrase_file).import_file(file, licence_type, mapping, department)
+    _office(data, passphrase_file).import_file(
+        file, licence_type, mapping, department, dry=dry_run, hold_back=hold_back
+    )
+
+
+@issuer.command()
+def imports(
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    data: Data = _DATA,
+) -> None:
+    """List the imports, newest first: what each did, whether it came to its end, where its refused rows are."""
+    _office(data).imports(limit)
 
 
 @issuer.command()

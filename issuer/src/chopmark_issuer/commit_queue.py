@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from chopmark.errors import ChopmarkError
@@ -37,6 +38,10 @@ from chopmark_issuer.requests import IssuedVersion, IssueRequest
 
 _FORGET_EVERY: Final = 60
 """Seconds between two times that old answers are forgotten."""
+_QUIET: Final = 5
+"""Looks that find nobody new, after which a busy queue waits no longer for who was there the last time."""
+_REMEMBERED: Final = 8
+"""Commits after which it is forgotten how many were there."""
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
 
@@ -48,13 +53,14 @@ class QueueLimits:
     """How much may wait, and how much one transaction takes; a task weighs as many licences as it concerns."""
 
     waiting: int = 4_000
-    """Licences that may wait: a second of work."""
+    """Licences that may wait: a second of work. A quarter is kept for requests of one licence, so that streams do not
+    keep them out."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
-    gathering: float = 0.003
-    """Seconds that a busy queue waits for a request that may come along."""
-    gatherings: int = 10
-    """How often it does so before a commit, as long as more come."""
+    gathering: float = 0.002
+    """Seconds between two looks of a busy queue at whether those come along who were there the last time."""
+    gatherings: int = 50
+    """How often it looks before a commit; it goes on as soon as all are there, or few come any more."""
 
 
 DEFAULT_LIMITS: Final = QueueLimits()
@@ -137,7 +143,7 @@ class CommitQueue:
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._closing = False
-        self._is_busy = False
+        self._there: deque[int] = deque([1], maxlen=_REMEMBERED)
         self._ended = threading.Event()
         self._forget_at = 0
         self._changed = threading.Condition()
@@ -165,7 +171,8 @@ class CommitQueue:
                 raise BackpressureError(
                     "the service is closing", retry_after=_RETRY_AFTER_CLOSING, remedy="Send it again once it runs"
                 )
-            if self._queue and self._waiting + task.weight > self._limits.waiting:
+            room = self._limits.waiting if task.weight == 1 else self._limits.waiting * 3 // 4
+            if self._queue and self._waiting + task.weight > room:
                 raise BackpressureError(
                     f"{self._waiting:,} licences wait to be written",
                     retry_after=_RETRY_AFTER,
@@ -189,7 +196,7 @@ class CommitQueue:
             group = self._next_group()
             if not group:
                 continue
-            self._is_busy = len(group) > 1
+            self._there.append(len(group) + len(self._queue))
             try:
                 outcomes = self._commit([each.task for each in group])
             except BaseException as error:  # whatever it is: requests that wait for ever would be worse
@@ -207,18 +214,20 @@ class CommitQueue:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             is_left = bool(self._queue)
-        if self._is_busy:
-            self._gather()
+        if is_left:
+            self._gather(max(self._there))
         return is_left
 
-    def _gather(self) -> None:
-        """Let requests that are on their way come along, as long as more of them come: those who were answered by the
-        last commit ask again just now, and what a commit costs is nearly the same for one of them and for all."""
+    def _gather(self, expected: int) -> None:
+        """Let requests that are on their way come along: those who were answered by the last commit ask again just
+        now, and what a commit costs is nearly the same for one of them and for all."""
+        quiet = 0
         for _ in range(self._limits.gatherings):
             before = len(self._queue)
-            self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
-            if len(self._queue) == before or self._waiting >= self._limits.group or self._closing:
+            if before >= expected or self._waiting >= self._limits.group or quiet == _QUIET or self._closing:
                 return
+            self._ended.wait(self._limits.gathering)  # not for what is queued: that would wake it for each request
+            quiet = quiet + 1 if len(self._queue) == before else 0
 
     def _next_group(self) -> list[_Waiting]:
         """Take as much as one transaction may hold, without what was cancelled."""
@@ -246,7 +255,7 @@ class CommitQueue:
             for task in tasks:
                 known = kept.get(task.key.place)
                 if known is not None:
-                    outcomes[task.key] = _outcome(lambda known=known, task=task: known.to(task.key))  # type: ignore[misc]
+                    outcomes[task.key] = _outcome(partial(known.to, task.key))
                 else:
                     fresh.setdefault(task.key.place, task)
             done = self._do(connection, list(fresh.values()), at)
@@ -256,7 +265,7 @@ class CommitQueue:
             if at >= self._forget_at:
                 self._forget_at = at + (0 if idempotency.forget_answers(connection, at=at) else _FORGET_EVERY)
         outcomes.update(done)
-        return [outcomes[task.key] if task.key in outcomes else _twice(fresh[task.key.place].key) for task in tasks]
+        return [outcomes[task.key] if task.key in outcomes else _twice() for task in tasks]
 
     def _do(self, connection: Connection, tasks: Sequence[Task], at: int) -> dict[RequestKey, _Outcome]:
         """Do tasks that were not answered before: new licences first, as an act may be on one of them."""
@@ -278,7 +287,7 @@ class CommitQueue:
         requests = [request for task in tasks for request in task.requests]
         try:
             with connection.begin_nested():
-                actor = client_actor(connection, tasks[0].client, at)
+                actor = _issuing_actor(tasks[0].client, requests)
                 issued = issue_all(connection, self._keys, actor, requests, at=at, random=self._random)
         except (DatabaseError, DBAPIError):
             raise
@@ -289,7 +298,7 @@ class CommitQueue:
         for task in tasks:
             mine = issued[first : first + len(task.requests)]
             first += len(task.requests)
-            outcomes[task.key] = _outcome(lambda task=task, mine=mine: task.encode(mine))  # type: ignore[misc]
+            outcomes[task.key] = _outcome(partial(task.encode, mine))
         return outcomes
 
     def _act(self, connection: Connection, registry: Registry, task: ActTask, at: int) -> _Outcome:
@@ -304,6 +313,12 @@ class CommitQueue:
             return error
 
 
+def _issuing_actor(client: DepartmentClient, requests: Sequence[IssueRequest]) -> Actor:
+    """The actor for new licences: what the department is granted is judged with each of their types anyway."""
+    types = frozenset(request.type_id for request in requests)
+    return Actor(client.department, types if client.types is None else types & client.types)
+
+
 def _outcome(make: Callable[[], Answer]) -> _Outcome:
     try:
         return make()
@@ -311,9 +326,8 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return error
 
 
-def _twice(first: RequestKey) -> _Outcome:
+def _twice() -> _Outcome:
     """What a request comes to whose key another one of the same transaction bears."""
-    del first
     return idempotency.KeyReusedError(
         "another request was sent under this key",
         where=idempotency.HEADER,

@@ -5,14 +5,14 @@ the last one says what became of it. A row that the registry knows, unchanged, d
 new of the version in force changes it. Nothing is put before what the registry holds already.
 
 A row that cannot be read is refused alone, unless it might be the last: then nothing of the licence is taken, since
-what governs it is not known.
+what governs it is not known. Who wants to correct rows of earlier terms has the whole licence held back for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chopmark_issuer.errors import FieldError
@@ -67,7 +67,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVersion:
-    """A version that a row makes."""
+    """A version that a row makes; it `corrects` where the row made an earlier version."""
 
     number: int
     row: SourceRow
@@ -75,6 +75,7 @@ class PlannedVersion:
     version: int
     term: Term
     effective_from: int
+    corrects: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def plan_licence(
     known: KnownLicence | None,
     known_rows: Table[str, KnownRow],
     at: int,
+    hold_back: bool = False,
 ) -> LicencePlan:
     """Decide what the rows of one licence do.
 
@@ -119,14 +121,23 @@ def plan_licence(
         known: the licence, where the registry holds it.
         known_rows: what earlier imports made of its rows, by row key.
         at: POSIX seconds.
+        hold_back: whether nothing new is taken while any row is refused, so that it still finds its place corrected.
     """
     ordered = sorted(rows, key=lambda staged: (staged.order or "", staged.number))
     obstacle = _obstacle(ordered, mapping, department, known)
     try:
-        return _Planner(mapping, known, known_rows, at, obstacle).plan(licence, ordered)
+        plan = _Planner(mapping, known, known_rows, at, obstacle).plan(licence, ordered)
     except _EndingRefused as refused:
         # A term must not stand without what became of it.
         return _Planner(mapping, known, known_rows, at, refused.reason).plan(licence, ordered)
+    if not (hold_back and plan.refused and (plan.versions or plan.restated)):
+        return plan
+    reason = RowRefusedError(
+        f"held back: row {plan.refused[0].number} of the same licence was refused", where=mapping.licence
+    )
+    held = _Planner(mapping, known, known_rows, at, reason).plan(licence, ordered)
+    own = {refusal.number: refusal for refusal in plan.refused}
+    return replace(held, refused=tuple(own.get(refusal.number, refusal) for refusal in held.refused))
 
 
 class _EndingRefused(Exception):  # noqa: N818 - never leaves this module
@@ -192,7 +203,10 @@ class _Planner:
         if before is not None and before.version != self.version:
             raise RowRefusedError("the row was changed, and a later term has superseded it", where=mapping.row[0])
         if before is None and row.order < self.last_order:
-            raise RowRefusedError("it comes before the term that the registry holds", where=mapping.order[0])
+            raise RowRefusedError(
+                "it comes before the term that the registry holds: to correct such rows, import with --hold-back",
+                where=mapping.order[0],
+            )
         try:
             term = mapping.licence_type.term(row.first_day, row.last_day, self.at)
             mapping.licence_type.day_of_issue(row.issued_on, self.at)
@@ -207,7 +221,7 @@ class _Planner:
         self.terms[self.version] = term
         self.acts.append(RecordedAct(act, self.version, self.at, effective_from))
         self.last_order = max(self.last_order, row.order)
-        return PlannedVersion(number, row, act, self.version, term, effective_from)
+        return PlannedVersion(number, row, act, self.version, term, effective_from, before is not None)
 
     def _act(self, row: SourceRow, before: KnownRow | None) -> Act:
         if not self.version:

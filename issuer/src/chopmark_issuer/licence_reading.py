@@ -5,20 +5,20 @@ A licence of another department, or of a type that the client is narrowed from, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from chopmark_issuer import api_answers, records
 from chopmark_issuer.api_requests import moment
-from chopmark_issuer.catalogue import CatalogueType, all_types, read_type, type_in_use
+from chopmark_issuer.catalogue import all_types, type_in_use, type_of_schema
 from chopmark_issuer.clients import DepartmentClient, client_actor
-from chopmark_issuer.errors import DatabaseError, NotFoundError
-from chopmark_issuer.lifecycle import Standing, State, state_as_of
-from chopmark_issuer.models import LICENCE_TYPE
+from chopmark_issuer.errors import NotFoundError
+from chopmark_issuer.lifecycle import Act, RecordedAct, Standing, State, state_as_of
 from chopmark_issuer.records import Licence, StoredCredential, Version, find_licence
-from chopmark_issuer.search import Found, Wanted, acts_of, find_licences
+from chopmark_issuer.search import ActOfLicence, Found, Wanted, acts_of, find_licences
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Reading:
         licence, versions = self._find(number, type_id)
         version = _of_number(versions, number)
         shown = api_answers.licence(
-            self._type_of(licence, version),
-            self._state(licence, self.at),
+            type_of_schema(self.connection, licence.type_id, version.schema_version),
+            self._state(licence, versions),
             version,
             records.holders(self.connection, version.id),
             records.credentials(self.connection, version.id),
@@ -78,12 +78,13 @@ class Reading:
             FormatError, FieldError: no day or moment.
         """
         licence, versions = self._find(number, type_id)
-        shown = api_answers.history(versions, acts_of(self.connection, licence.id))
+        acts = acts_of(self.connection, licence.id)
+        shown = api_answers.history(versions, acts)
         if day is not None or known_at is not None:
             zone = type_in_use(self.connection, licence.type_id).zone
             known = self.at if known_at is None else moment(known_at, zone, where="known_at")
             then = known if day is None else moment(day, zone, where="day")
-            standing = self._standing(licence, at=then, known_at=known)
+            standing = _standing(acts, versions, at=then, known_at=known)
             shown["as_of"] = api_answers.as_of(standing, moment=then, known_at=known)
         return shown
 
@@ -97,7 +98,7 @@ class Reading:
         version = _of_number(versions, number)
         shown: dict[str, Any] = {
             "number": version.number,
-            "state": self._state(licence, self.at).value,
+            "state": self._state(licence, versions).value,
             "version": version.version,
             "credentials": [api_answers.credential(each) for each in records.credentials(self.connection, version.id)],
         }
@@ -132,25 +133,15 @@ class Reading:
     def _granted(self) -> frozenset[str]:
         return client_actor(self.connection, self.client, self.at).types
 
-    def _standing(self, licence: Licence, *, at: int, known_at: int) -> Standing | None:
-        history = records.histories(self.connection, [licence.id])[licence.id]
-        return state_as_of(history.acts, history.terms, at=at, known_at=known_at)
-
-    def _state(self, licence: Licence, at: int) -> State:
-        """Where it stands; one that has not begun counts as it will be when it does."""
-        standing = self._standing(licence, at=at, known_at=at)
+    def _state(self, licence: Licence, versions: Sequence[Version]) -> State:
+        """Where it stands now; one that has not begun counts as it will be when it does."""
+        standing = _standing(acts_of(self.connection, licence.id), versions, at=self.at, known_at=self.at)
         return State.VALID if standing is None else standing.state
 
-    def _type_of(self, licence: Licence, version: Version) -> CatalogueType:
-        """The type in the schema version that this version of the licence has."""
-        definition = self.connection.execute(
-            select(LICENCE_TYPE.c.definition).where(
-                LICENCE_TYPE.c.type_id == licence.type_id, LICENCE_TYPE.c.schema_version == version.schema_version
-            )
-        ).scalar()
-        if definition is None:
-            raise DatabaseError("the schema version of a licence is not in the catalogue", where=licence.type_id)
-        return read_type(definition)
+
+def _standing(acts: Sequence[ActOfLicence], versions: Sequence[Version], *, at: int, known_at: int) -> Standing | None:
+    recorded = [RecordedAct(Act(each.kind), each.version, each.learned_at, each.effective_from) for each in acts]
+    return state_as_of(recorded, {each.version: each.term for each in versions}, at=at, known_at=known_at)
 
 
 def _of_number(versions: list[Version], number: str) -> Version:

@@ -12,9 +12,11 @@ from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final
 
 from chopmark import strict
+from chopmark.cbor import Value
 from chopmark.errors import FormatError
 from chopmark.licence_type import FieldKind
 
@@ -25,12 +27,15 @@ from chopmark_issuer.holders import Holder, checked_holders
 from chopmark_issuer.lifecycle import Act
 
 _DATE_FORMS: Final = {
-    "YYYY-MM-DD": r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})",
-    "YYYY/MM/DD": r"(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})",
-    "YYYYMMDD": r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})",
-    "MM/DD/YYYY": r"(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<year>[0-9]{4})",
-    "DD/MM/YYYY": r"(?P<day>[0-9]{2})/(?P<month>[0-9]{2})/(?P<year>[0-9]{4})",
-    "DD.MM.YYYY": r"(?P<day>[0-9]{2})\.(?P<month>[0-9]{2})\.(?P<year>[0-9]{4})",
+    name: re.compile(form, re.ASCII)
+    for name, form in (
+        ("YYYY-MM-DD", r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"),
+        ("YYYY/MM/DD", r"(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})"),
+        ("YYYYMMDD", r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})"),
+        ("MM/DD/YYYY", r"(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<year>[0-9]{4})"),
+        ("DD/MM/YYYY", r"(?P<day>[0-9]{2})/(?P<month>[0-9]{2})/(?P<year>[0-9]{4})"),
+        ("DD.MM.YYYY", r"(?P<day>[0-9]{2})\.(?P<month>[0-9]{2})\.(?P<year>[0-9]{4})"),
+    )
 }
 _SERIAL: Final = re.compile(r"[0-9A-Z]{7,32}", re.ASCII)
 IN_FORCE: Final = "in force"
@@ -71,7 +76,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A row, read: one term of a licence.
+    """A row, read: one term of a licence, its fields as the licence type keeps them, by id.
 
     `contents` and `status` are digests of what was read, so that a later file shows what changed in which respect.
     """
@@ -85,14 +90,17 @@ class SourceRow:
     last_day: date | None
     ending: Ending | None
     holder: Holder
-    fields: Table[str, object]
+    fields: Table[int, Value]
     contents: bytes
     status: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ImportMapping:
-    """A mapping for one licence type, checked against it."""
+    """A mapping for one licence type, checked against it.
+
+    `status_columns` say what became of a licence, `content_columns` everything else; a file must have all `columns`.
+    """
 
     encoding: str
     delimiter: str
@@ -113,26 +121,9 @@ class ImportMapping:
     holder_code_kind: str | None
     fields: tuple[FieldRule, ...]
     licence_type: CatalogueType
-
-    @property
-    def status_columns(self) -> tuple[str, ...]:
-        """The columns that say what became of a licence."""
-        rules = [rule for rule in self.statuses.values() if rule is not None]
-        return _distinct(self.status_column, *(column for rule in rules for column in rule.effective_from))
-
-    @property
-    def content_columns(self) -> tuple[str, ...]:
-        """The columns that say everything else."""
-        act = () if self.act_column is None else (self.act_column,)
-        code = () if self.holder_code is None else (self.holder_code,)
-        of_fields = (column for rule in self.fields for column in rule.columns)
-        days = (*self.issued_on, *self.first_day, *self.last_day)
-        return _distinct(*self.row, self.licence, *self.order, *act, *days, self.holder_name, *code, *of_fields)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column that a file must have."""
-        return _distinct(*self.content_columns, *self.status_columns)
+    content_columns: tuple[str, ...]
+    status_columns: tuple[str, ...]
+    columns: tuple[str, ...]
 
     def read_key(self, values: Table[str, str]) -> str:
         """What names the row.
@@ -173,6 +164,7 @@ class ImportMapping:
         Raises:
             RowRefusedError: a column does not hold what it must; the reason does not repeat the value.
         """
+        values = {column: values[column].strip() for column in self.columns}
         key, licence, order = self.read_key(values), self.read_licence(values), self.read_order(values)
         act = self._act(values)
         first_day = self._first_date(values, self.first_day)
@@ -205,13 +197,13 @@ class ImportMapping:
         if self.act_column is None:
             return self.acts[""]
         try:
-            return self.acts[values[self.act_column].strip()]
+            return self.acts[values[self.act_column]]
         except KeyError:
             raise RowRefusedError("a word that the mapping does not name", where=self.act_column) from None
 
     def _ending(self, values: Table[str, str]) -> Ending | None:
         try:
-            rule = self.statuses[values[self.status_column].strip()]
+            rule = self.statuses[values[self.status_column]]
         except KeyError:
             raise RowRefusedError("a word that the mapping does not name", where=self.status_column) from None
         if rule is None:
@@ -223,8 +215,8 @@ class ImportMapping:
         return Ending(rule.act, day)
 
     def _holder(self, values: Table[str, str]) -> Holder:
-        code = "" if self.holder_code is None else values[self.holder_code].strip()
-        holder = Holder(values[self.holder_name].strip(), code or None, self.holder_code_kind if code else None)
+        code = "" if self.holder_code is None else values[self.holder_code]
+        holder = Holder(values[self.holder_name], code or None, self.holder_code_kind if code else None)
         try:
             checked_holders([holder])
         except FieldError as error:
@@ -232,19 +224,18 @@ class ImportMapping:
             raise RowRefusedError(error.what, where=column or self.holder_name) from error
         return holder
 
-    def _fields(self, values: Table[str, str]) -> dict[str, object]:
+    def _fields(self, values: Table[str, str]) -> dict[int, Value]:
         fields: dict[str, object] = {}
         for rule in self.fields:
-            found = [text for column in rule.columns if (text := values[column].strip())]
+            found = [text for column in rule.columns if (text := values[column])]
             if found:
                 fields[rule.field] = self._field(rule, rule.join.join(found), values)
-        columns = {rule.field: rule.columns[0] for rule in self.fields}
         try:
-            self.licence_type.read_fields(fields)
+            return self.licence_type.read_fields(fields)
         except FieldError as error:
+            columns = {rule.field: rule.columns[0] for rule in self.fields}
             name = error.where.removeprefix("field ")
             raise RowRefusedError(error.what, where=columns.get(name, name)) from error
-        return fields
 
     def _field(self, rule: FieldRule, text: str, values: Table[str, str]) -> object:
         where = rule.columns[0]
@@ -257,7 +248,7 @@ class ImportMapping:
                 return self._date(values, where)
             case FieldKind.LIST:
                 parts = text.split(rule.separator) if rule.separator is not None else [text]
-                return [part.strip() for part in parts if part.strip()]
+                return [part.strip() for part in parts if part]
             case FieldKind.BOOLEAN:
                 if text not in ("true", "false"):
                     raise RowRefusedError("neither true nor false", where=where)
@@ -281,13 +272,22 @@ class ImportMapping:
         text = values[column].strip()
         if not text:
             return None
-        match = re.fullmatch(_DATE_FORMS[self.date_form], text, re.ASCII)
-        if match is None:
-            raise RowRefusedError(f"not a date of the form {self.date_form}", where=column)
         try:
-            return date(int(match["year"]), int(match["month"]), int(match["day"]))
-        except ValueError:
-            raise RowRefusedError("there is no such day", where=column) from None
+            return _read_date(self.date_form, text)
+        except FieldError as error:
+            raise RowRefusedError(error.what, where=column) from None
+
+
+@lru_cache(maxsize=8192)
+def _read_date(form: str, text: str) -> date:
+    """Read a date; a file of a million rows has few thousand different ones."""
+    match = _DATE_FORMS[form].fullmatch(text)
+    if match is None:
+        raise FieldError(f"not a date of the form {form}")
+    try:
+        return date(int(match["year"]), int(match["month"]), int(match["day"]))
+    except ValueError:
+        raise FieldError("there is no such day") from None
 
 
 def read_mapping(data: bytes, licence_type: CatalogueType, *, where: str = "mapping") -> ImportMapping:
@@ -298,6 +298,23 @@ def read_mapping(data: bytes, licence_type: CatalogueType, *, where: str = "mapp
     """
     document = read_document(data, "import-mapping", where=where)
     act, last_day, status, holder = (document[name] for name in ("act", "last_day", "status", "holder"))
+    fields = tuple(_field_rule(rule, licence_type, where) for rule in document["fields"])
+    statuses = {word: _status_rule(rule) for word, rule in status["values"].items()}
+    status_columns = _distinct(
+        status["column"], *(c for rule in statuses.values() if rule for c in rule.effective_from)
+    )
+    content_columns = _distinct(
+        *document["row"],
+        document["licence"],
+        *document["order"],
+        *([act["column"]] if "column" in act else []),
+        *document["issued_on"],
+        *document["first_day"],
+        *last_day["columns"],
+        holder["name"],
+        *([holder["code"]] if "code" in holder else []),
+        *(column for rule in fields for column in rule.columns),
+    )
     mapping = ImportMapping(
         encoding=document["encoding"],
         delimiter=document["delimiter"],
@@ -312,12 +329,15 @@ def read_mapping(data: bytes, licence_type: CatalogueType, *, where: str = "mapp
         last_day=tuple(last_day["columns"]),
         no_end_if_empty=last_day["when_empty"] == "no end",
         status_column=status["column"],
-        statuses={word: _status_rule(rule) for word, rule in status["values"].items()},
+        statuses=statuses,
         holder_name=holder["name"],
         holder_code=holder.get("code"),
         holder_code_kind=holder.get("code_kind"),
-        fields=tuple(_field_rule(rule, licence_type, where) for rule in document["fields"]),
+        fields=fields,
         licence_type=licence_type,
+        content_columns=content_columns,
+        status_columns=status_columns,
+        columns=_distinct(*content_columns, *status_columns),
     )
     _check(mapping, where)
     return mapping
@@ -358,8 +378,5 @@ def _distinct(*columns: str) -> tuple[str, ...]:
 
 
 def _digest(values: Table[str, str], columns: Sequence[str]) -> bytes:
-    digest = hashlib.sha256()
-    for column in columns:
-        value = values[column].strip().encode("utf-8")
-        digest.update(len(value).to_bytes(4, "big") + value)
-    return digest.digest()
+    parts = [values[column].encode("utf-8") for column in columns]
+    return hashlib.sha256(b"".join([len(part).to_bytes(4, "big") + part for part in parts])).digest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from chopmark.errors import FormatError, StorageError
 from chopmark.licence_type import LocalisedText
 from chopmark.strict import time_encode
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from chopmark_issuer.catalogue import CatalogueType, type_in_use
 from chopmark_issuer.command_words import describe_fields, read_fields, read_holders, read_public_key
 from chopmark_issuer.departments import Actor, grants
 from chopmark_issuer.errors import AuthorityError, RefusedError
+from chopmark_issuer.import_folder import refused_path, run_under_way
+from chopmark_issuer.import_history import import_runs
+from chopmark_issuer.import_progress import BarProgress, PlainProgress
 from chopmark_issuer.importing import Importer, ImportReport
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.qr import draw_credential
@@ -172,23 +176,49 @@ class Office:
             )
             self._say(f"{plain(number)}: {state.value}; inspectors learn it with the next publication")
 
-    def import_file(self, file: Path, type_id: str, mapping: Path, department: str | None) -> None:
-        """Import a file."""
-        with self._region() as region:
+    def import_file(
+        self, file: Path, type_id: str, mapping: Path, department: str | None, *, dry: bool, hold_back: bool
+    ) -> None:
+        """Import a file, or find out what importing it would do, which needs no key."""
+        shown = Console(stderr=True, highlight=False, soft_wrap=True)
+        settings = Settings(self._data, b"") if dry else self._settings
+        with Region.open(settings) as region:
             importer = Importer(region.database, region.keys, region.settings.imports, clock=region.clock)
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            shown = Console(stderr=True)
-            with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
-                tasks = {step: bar.add_task(step, total=None) for step in ("reading", "issuing")}
+            told = (
+                BarProgress(shown, time.monotonic)
+                if shown.is_terminal
+                else PlainProgress(lambda line: shown.print(line, markup=False), time.monotonic)
+            )
+            gc.freeze()  # a sixth of the time would go into looking through all that was loaded, again and again
+            with told as progress:
                 report = importer.run(
                     _actor(region, type_id, department),
                     file,
                     type_id=type_id,
                     mapping_data=_read(mapping),
                     mapping_name=str(mapping),
-                    progress=lambda step, done, rows: bar.update(tasks[step], completed=done, total=rows),
+                    progress=progress,
+                    dry=dry,
+                    hold_back=hold_back,
                 )
-        self._tell_import(report)
+        self._tell_import(report, dry=dry)
+
+    def imports(self, limit: int) -> None:
+        """List the imports, newest first; no key is needed for that."""
+        with Region.open(Settings(self._data, b"")) as region:
+            with region.database.reading() as connection:
+                runs = import_runs(connection, limit=limit)
+            folder = region.settings.imports
+            under_way = run_under_way(folder)
+        for run in runs:
+            ended = run.finished_at is not None
+            state = "finished" if ended else "under way" if run.id == under_way else "interrupted"
+            done = ", ".join(f"{count} {name}" for name, count in asdict(run.counts).items())
+            began = f"{run.id}  {time_encode(run.started_at)}  {plain(run.file_name)}  {run.type_id}"
+            self._say(f"{began}  {state}, {run.rows} rows: {done}")
+            path = refused_path(folder, run.file_name, run.id)
+            if path.is_file():
+                self._say(f"    refused rows: {path}")
 
     def publish(self, witness_passphrase_file: Path | None, patience: float) -> int:
         """Publish; answers how many things could not be published."""
@@ -285,11 +315,13 @@ class Office:
         count = len(issued.credentials)
         self._say(f"{plain(issued.number)}: version {issued.version}, {count} credential{'s' if count > 1 else ''}")
 
-    def _tell_import(self, report: ImportReport) -> None:
+    def _tell_import(self, report: ImportReport, *, dry: bool) -> None:
         self._say(
             f"{report.rows} rows of {report.licences} licences: {report.issued} issued, {report.changed} changed, "
             f"{report.unchanged} unchanged, {report.refused} refused"
         )
+        if dry:
+            self._say("a dry run: that is what an import would do; nothing was written into the registry")
         for refusal in report.refusals[:_SHOWN]:
             self._say(f"row {refusal.number}, {plain(refusal.column)}: {refusal.reason}")
         if report.refused_file is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chopmark_ledger.errors import BatchRefusedError
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from chopmark_issuer.bulk_rows import insert_rows, update_rows
 from chopmark_issuer.database import Database
@@ -88,8 +88,10 @@ def flush(database: Database, submit: Submit, *, at: int) -> int:
         if len(set(taken.values())) != len(taken) or taken.keys() ^ refused.keys() != set(batch.row_ids):
             raise _wrong_answer(batch, len(taken))
         with database.writing() as connection:
-            _note(connection, batch.number, "log_index", taken)
-            _note(connection, batch.number, "refused", refused)
+            # somebody else may have sent it too, been answered the same, and put back what was refused
+            here = set(connection.execute(select(OUTBOX.c.id).where(OUTBOX.c.batch_number == batch.number)).scalars())
+            _note(connection, "log_index", {row_id: index for row_id, index in taken.items() if row_id in here})
+            _note(connection, "refused", {row_id: reason for row_id, reason in refused.items() if row_id in here})
             connection.execute(update(OUTBOX_BATCH).where(OUTBOX_BATCH.c.number == batch.number).values(answered_at=at))
         sent += len(taken)
     return sent
@@ -132,15 +134,8 @@ def _wrong_answer(batch: _Batch, count: int) -> ConflictError:
     )
 
 
-def _note(connection: Connection, number: int, column: str, values: Mapping[int, int | str]) -> None:
-    """Note what the log answered, save for rows that are in another batch by now: somebody else, to whom it answered
-    the same, was faster, and what was refused waits again."""
-    if values:
-        here = (OUTBOX.c.id == bindparam("row_id")) & (OUTBOX.c.batch_number == number)
-        connection.execute(
-            update(OUTBOX).where(here).values({column: bindparam("value")}),
-            [{"row_id": row_id, "value": value} for row_id, value in values.items()],
-        )
+def _note(connection: Connection, column: str, values: Mapping[int, int | str]) -> None:
+    update_rows(connection, OUTBOX, (column,), [(value, row_id) for row_id, value in values.items()])
 
 
 def _put_back_refused(database: Database) -> None:

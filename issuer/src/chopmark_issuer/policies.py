@@ -1,6 +1,6 @@
 """Witness policies: what a checkpoint of the region's log, or of a peer's, must carry (C2SP tlog-policy).
 
-How one is written is in `chopmark_ledger.policy_text`.
+How one is written is in `chopmark_ledger.publication.policy_text`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def log_policy(
 ) -> str:
     """The policy of a log: `quorum` of the operators that run these witnesses, more than half where it is None.
 
-    See `chopmark_ledger.policy_text.log_policy`.
+    See `chopmark_ledger.publication.policy_text.log_policy`.
 
     Raises:
         RefusedError: no witness, one of the log's own region, or a quorum that its operators cannot make.

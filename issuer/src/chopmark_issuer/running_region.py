@@ -32,7 +32,7 @@ from chopmark_issuer.settings import Settings
 _SEND_EVERY: Final = 5.0
 """Seconds after which the outbox is looked at unasked: commands write beside the service, and what was refused is sent
 again."""
-_SENT_APART: Final = 0.2
+_SENT_APART: Final = 0.5
 """Seconds between two times that the outbox is sent: what several commits put there shares a batch."""
 _PUBLISHED_APART: Final = 1.0
 """Seconds between two publications: a list of a million statuses is signed within a fifth of one."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
 
 from chopmark_issuer.clients import DepartmentClient
 from chopmark_issuer.holders import Holder
@@ -43,6 +43,11 @@ class Wanted:
     type_id: str | None = None
     after: int = 0
     limit: int = 50
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it names what only few licences have."""
+        return any(each is not None for each in (self.number, self.holder_code, self.holder_name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +92,31 @@ def find_licences(connection: Connection, client: DepartmentClient, wanted: Want
             LICENCE_VERSION.c.ends,
         )
         .select_from(_NEWEST)
-        .where(LICENCE.c.department_id == client.department, LICENCE.c.id > wanted.after)
+        .where(LICENCE.c.id > wanted.after)
         .order_by(LICENCE.c.id)
         .limit(wanted.limit)
     )
+    department: ColumnElement[str] = LICENCE.c.department_id
+    type_id: ColumnElement[str] = LICENCE.c.type_id
+    # What few licences have is looked up first: of an expression there is no index that a database might prefer.
+    if wanted.is_narrow:
+        department = department.concat("")
+    if wanted.is_narrow or wanted.state is not None:
+        type_id = type_id.concat("")
+    query = query.where(department == client.department)
     if wanted.type_id is not None:
-        query = query.where(LICENCE.c.type_id == wanted.type_id)
+        query = query.where(type_id == wanted.type_id)
     if client.types is not None:
-        query = query.where(LICENCE.c.type_id.in_(sorted(client.types)))
+        query = query.where(LICENCE.c.type_id.concat("").in_(sorted(client.types)))
+    of_holder = _of_holder(wanted)
     if wanted.number is not None:
         numbered = select(LICENCE_VERSION.c.licence_id).where(LICENCE_VERSION.c.number == wanted.number)
         query = query.where(LICENCE.c.id.in_(numbered))
-    held = select(LICENCE_VERSION.c.licence_id).join(HOLDER, HOLDER.c.version_id == LICENCE_VERSION.c.id)
-    newest_of_holder = select(HOLDER.c.version_id)
-    if wanted.holder_code is not None:
-        of_holder = HOLDER.c.code == wanted.holder_code
-        query = query.where(
-            LICENCE.c.id.in_(held.where(of_holder)), LICENCE_VERSION.c.id.in_(newest_of_holder.where(of_holder))
-        )
-    if wanted.holder_name is not None:
-        of_holder = and_(HOLDER.c.name >= wanted.holder_name, HOLDER.c.name < wanted.holder_name + _BEYOND)
-        query = query.where(
-            LICENCE.c.id.in_(held.where(of_holder)), LICENCE_VERSION.c.id.in_(newest_of_holder.where(of_holder))
-        )
+    elif of_holder:
+        held = select(LICENCE_VERSION.c.licence_id).join(HOLDER, HOLDER.c.version_id == LICENCE_VERSION.c.id)
+        query = query.where(LICENCE.c.id.in_(held.where(of_holder[0])))
+    for condition in of_holder:
+        query = query.where(exists().where(HOLDER.c.version_id == LICENCE_VERSION.c.id, condition))
     ended = and_(LICENCE_VERSION.c.ends.is_not(None), LICENCE_VERSION.c.ends <= at)
     if wanted.state is State.VALID:
         query = query.where(LICENCE.c.state == State.VALID.value, ~ended)
@@ -120,6 +127,16 @@ def find_licences(connection: Connection, client: DepartmentClient, wanted: Want
     rows = connection.execute(query).all()
     holders = _holders(connection, [row.version_id for row in rows])
     return [_found(row, holders, at) for row in rows]
+
+
+def _of_holder(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What is said of a holder; the code, which fewer have, first."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.holder_code is not None:
+        conditions.append(HOLDER.c.code == wanted.holder_code)
+    if wanted.holder_name is not None:
+        conditions.append(and_(HOLDER.c.name >= wanted.holder_name, HOLDER.c.name < wanted.holder_name + _BEYOND))
+    return conditions
 
 
 def acts_of(connection: Connection, licence_id: int) -> list[ActOfLicence]:

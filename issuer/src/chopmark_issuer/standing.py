@@ -30,9 +30,7 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
     stored = _stored_statuses(connection, licence_ids)
     for licence_id, history in histories(connection, licence_ids).items():
         check_clock(history, at)
-        standing = state_as_of(history.acts, history.terms, at=at, known_at=at)
-        if standing is None:  # it begins later: until then nothing speaks against it but its own first day
-            standing = Standing(State.VALID, min(history.terms))
+        standing = standing_of(history, at=at)
         found[licence_id] = standing
         states.append({"row_id": licence_id, "new_state": standing.state.value})
         for credential_id, version, status, withdrawn in stored.get(licence_id, ()):
@@ -49,6 +47,14 @@ def refresh_standing(connection: Connection, licence_ids: Sequence[int], *, at: 
             statuses,
         )
     return found
+
+
+def standing_of(history: History, *, at: int) -> Standing:
+    """Where a licence stands by what is known of it at that time."""
+    standing = state_as_of(history.acts, history.terms, at=at, known_at=at)
+    if standing is None:  # it begins later: until then nothing speaks against it but its own first day
+        return Standing(State.VALID, min(history.terms))
+    return standing
 
 
 def state_of_new(term: Term, *, at: int) -> State:

@@ -29,18 +29,19 @@ from chopmark.landmark import LandmarkProof, LandmarkRecord
 from chopmark.note import NoteSigner
 from chopmark.tlog_policy import TlogPolicy, WitnessedCheckpoint
 
-from chopmark_ledger import prover, witness_folder
+from chopmark_ledger.audit.landmark_check import VouchedLandmarks, recompute_fetched_landmarks, recompute_landmarks
 from chopmark_ledger.batch import Client
-from chopmark_ledger.landmark_check import VouchedLandmarks, recompute_fetched_landmarks, recompute_landmarks
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import DEFAULT_SETTINGS, Log, LogSettings
-from chopmark_ledger.policy_text import log_policy
-from chopmark_ledger.publisher import Publisher, WitnessClient
-from chopmark_ledger.witness import Witness, WitnessAnswer
+from chopmark_ledger.publication import prover
+from chopmark_ledger.publication.policy_text import log_policy
+from chopmark_ledger.publication.publisher import Publisher, WitnessClient
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import DEFAULT_SETTINGS, Log, LogSettings
+from chopmark_ledger.witness import witness_folder
+from chopmark_ledger.witness.witness import Witness, WitnessAnswer
 
 if TYPE_CHECKING:
-    from chopmark_ledger.http_source import HttpSource
-    from chopmark_ledger.remote_ledger import RemoteLedger
+    from chopmark_ledger.audit.http_source import HttpSource
+    from chopmark_ledger.service.remote_ledger import RemoteLedger
 
 __all__ = [
     "Client",
@@ -65,7 +66,7 @@ __all__ = [
     "witness_vkeys",
 ]
 
-_MODULE_OF: Final = {"HttpSource": "http_source", "RemoteLedger": "remote_ledger"}
+_MODULE_OF: Final = {"HttpSource": "audit.http_source", "RemoteLedger": "service.remote_ledger"}
 
 
 def __getattr__(name: str) -> Any:
@@ -106,7 +107,7 @@ class LedgerClient(Protocol):
 
     def submit(self, client: Client, batch_number: int, entries: Sequence[bytes]) -> list[int]:
         """Append a batch durably; answers the index of each entry, in the order sent. The same batch sent again gets
-        the same answer; see `chopmark_ledger.log.Log.append` for what it raises."""
+        the same answer; see `chopmark_ledger.sequencing.log.Log.append` for what it raises."""
         ...
 
     def publish(self, now: int | None = None) -> WitnessedCheckpoint:
@@ -211,7 +212,7 @@ class LocalLedger:
         return self._log.entries(start, end)
 
     def tlog_proof(self, index: int) -> bytes:
-        """The tlog-proof of a published entry; see `chopmark_ledger.prover.tlog_proof`."""
+        """The tlog-proof of a published entry; see `chopmark_ledger.publication.prover.tlog_proof`."""
         return prover.tlog_proof(self._log, index)
 
     def consistency_proof(self, old_size: int) -> list[bytes]:
@@ -267,7 +268,7 @@ def create_ledger(
 ) -> None:
     """Begin a log in `folder`, with its genesis entry; `open_ledger` opens it.
 
-    Raises: as `chopmark_ledger.log.Log.create`.
+    Raises: as `chopmark_ledger.sequencing.log.Log.create`.
     """
     Log.create(folder, origin=origin, number=number, key=key, pq_key=pq_key, clock=clock, random=random).close()
 
@@ -295,7 +296,7 @@ def open_ledger(
         random: answers that many random bytes; shuffles batches.
         settings: what an operator may set.
 
-    Raises: as `chopmark_ledger.log.Log.open`; FormatError for a policy that is none.
+    Raises: as `chopmark_ledger.sequencing.log.Log.open`; FormatError for a policy that is none.
     """
     policy = TlogPolicy.parse(policy_text)
     log = Log.open(folder, key=key, pq_key=pq_key, clock=clock, random=random, settings=settings)
@@ -309,7 +310,7 @@ def open_ledger(
 def init_witness(
     folder: Path, *, name: str, passphrase: bytes, cost: key_file.ScryptCost = key_file.DEFAULT_COST
 ) -> tuple[str, ...]:
-    """Make a witness with new keys in `folder`; answers its vkeys. See `chopmark_ledger.witness_folder`."""
+    """Make a witness with new keys in `folder`; answers its vkeys. See `chopmark_ledger.witness.witness_folder`."""
     return witness_folder.init_witness(folder, name, passphrase, cost=cost)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chopmark import merkle
-from chopmark_ledger.fsck import fsck
+from chopmark_ledger.audit.fsck import fsck
 
 from tests.ledger.faults import diary
 from tests.ledger.faults.scenarios import ORIGIN, VKEY, client, opened, seen_checkpoint

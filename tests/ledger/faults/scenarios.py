@@ -32,11 +32,11 @@ from chopmark_ledger.client import (
     system_clock,
     witness_vkeys,
 )
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log
-from chopmark_ledger.publication_loop import PublicationLoop
-from chopmark_ledger.publisher import Publisher
-from chopmark_ledger.sequencer import Sequencer
+from chopmark_ledger.publication.publication_loop import PublicationLoop
+from chopmark_ledger.publication.publisher import Publisher
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.sequencing.sequencer import Sequencer
 
 from tests.ledger.faults.diary import ISSUER, Diary, entries
 

@@ -18,11 +18,11 @@ from chopmark import merkle
 from chopmark.checkpoint import SignedCheckpoint
 from chopmark.entries import CredentialEntry
 from chopmark.errors import ChopmarkError
+from chopmark_ledger.audit.fsck import fsck
 from chopmark_ledger.client import system_clock
-from chopmark_ledger.entry_requests import encode_request, parse_answer
-from chopmark_ledger.fsck import fsck
-from chopmark_ledger.log import Log
-from chopmark_ledger.log_connection import LogConnection
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.service.entry_requests import encode_request, parse_answer
+from chopmark_ledger.service.log_connection import LogConnection
 
 from tests.ledger.faults.depth import FULL
 from tests.ledger.served_log import ISSUER, ORIGIN, REGISTRY, ServedLog, until

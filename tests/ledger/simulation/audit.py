@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger.fsck import FsckReport, fsck
-from chopmark_ledger.tile_source import FileKind, FoundFile
+from chopmark_ledger.audit.fsck import FsckReport, fsck
+from chopmark_ledger.audit.tile_source import FileKind, FoundFile
 
 from tests.ledger.simulation.file_system import FileSystem
 from tests.ledger.simulation.invariants import PUBLIC, public, seen_content
 
 
 class SimulatedSource:
-    """The public folder of a simulated machine: a `chopmark_ledger.tile_source.TileSource`."""
+    """The public folder of a simulated machine: a `chopmark_ledger.audit.tile_source.TileSource`."""
 
     name = "the simulated folder"
 

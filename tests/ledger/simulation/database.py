@@ -1,7 +1,8 @@
 """The database of a simulated log: transactions are whole and durable, and a commit may fail without saying which way.
 
 `SimulatedDatabase` is what lies on the disk, `SimulatedStore` one process's connection to it, a
-`chopmark_ledger.log_store.LogStore`. It refuses what the tables of the real one refuse: a key that is there already.
+`chopmark_ledger.sequencing.log_store.LogStore`. It refuses what the tables of the real one refuse: a key that is there
+already.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from chopmark.errors import StorageError
 from chopmark.landmark import LandmarkRecord
 from chopmark_ledger.errors import CommitUnknownError, FolderError, LogStoppedError
-from chopmark_ledger.store import CommittedBatch, CommittedTree, LogIdentity, Publication
+from chopmark_ledger.storage.store import CommittedBatch, CommittedTree, LogIdentity, Publication
 from chopmark_ledger.tree import TileRun, TreeEdge
 
 from tests.ledger.simulation.machines import Process, must

@@ -12,15 +12,16 @@ from unittest import mock
 from weakref import WeakKeyDictionary
 
 from chopmark import merkle
-from chopmark_ledger import durable, tree, witness_answers
-from chopmark_ledger.commit_group import CommitGroup
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log
-from chopmark_ledger.public_folder import PublicFolder
-from chopmark_ledger.publisher import Publisher
-from chopmark_ledger.store import CommittedTree
-from chopmark_ledger.witness import WitnessState
-from chopmark_ledger.witness_state import FolderStore
+from chopmark_ledger import durable, tree
+from chopmark_ledger.publication import witness_answers
+from chopmark_ledger.publication.publisher import Publisher
+from chopmark_ledger.sequencing.commit_group import CommitGroup
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.public_folder import PublicFolder
+from chopmark_ledger.storage.store import CommittedTree
+from chopmark_ledger.witness.witness import WitnessState
+from chopmark_ledger.witness.witness_state import FolderStore
 
 Planted = contextlib.AbstractContextManager[object]
 

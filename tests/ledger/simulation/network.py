@@ -15,8 +15,8 @@ from chopmark.cosignature import Cosigner
 from chopmark.errors import ChopmarkError
 from chopmark.keys import Signer
 from chopmark.note import Note, NoteVerifier
-from chopmark_ledger.witness import Witness, WitnessAnswer
-from chopmark_ledger.witness_state import FolderStore
+from chopmark_ledger.witness.witness import Witness, WitnessAnswer
+from chopmark_ledger.witness.witness_state import FolderStore
 
 from tests.ledger.simulation.machines import Machine, Process, SimulatedCrash, Surroundings
 from tests.ledger.simulation.system_calls import path_of
@@ -261,7 +261,7 @@ class Network:
 
 
 class Link:
-    """How the publisher on one process reaches a witness: a `chopmark_ledger.cosigning.WitnessClient`.
+    """How the publisher on one process reaches a witness: a `chopmark_ledger.publication.cosigning.WitnessClient`.
 
     The executor recognises it, so that a request may stay under way while the publisher goes on.
     """

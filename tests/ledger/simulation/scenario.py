@@ -20,7 +20,7 @@ from random import Random
 
 from chopmark import merkle
 from chopmark.errors import StorageError
-from chopmark_ledger import prover
+from chopmark_ledger.publication import prover
 
 from tests.ledger.simulation.audit import audit
 from tests.ledger.simulation.clients import SimulatedClient

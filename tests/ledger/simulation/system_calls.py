@@ -21,7 +21,8 @@ from unittest import mock
 
 from chopmark import durable_file
 from chopmark.keys import PublicKey
-from chopmark_ledger import committed_mark, durable
+from chopmark_ledger import durable
+from chopmark_ledger.sequencing import committed_mark
 
 from tests.ledger.simulation.file_system import File, Folder, Parts
 from tests.ledger.simulation.machines import Process, Surroundings

@@ -17,9 +17,7 @@ from chopmark.errors import ChopmarkError, QuorumError, StorageError
 from chopmark.keys import Ed25519Signer, MlDsa44Signer, Signer
 from chopmark.note import NoteSigner, NoteVerifier
 from chopmark.tlog_policy import TlogPolicy
-from chopmark_ledger import cosigning
 from chopmark_ledger.batch import BatchAnswer, Submission
-from chopmark_ledger.committed_mark import CommittedMark
 from chopmark_ledger.errors import (
     BackpressureError,
     BatchError,
@@ -33,11 +31,13 @@ from chopmark_ledger.errors import (
     RestoredBackupError,
     TileConflictError,
 )
-from chopmark_ledger.landmarks import Landmarks
-from chopmark_ledger.log import Log, LogSettings, begin
-from chopmark_ledger.log_keys import make_identity
-from chopmark_ledger.public_folder import PublicFolder
-from chopmark_ledger.publisher import Publisher
+from chopmark_ledger.publication import cosigning
+from chopmark_ledger.publication.publisher import Publisher
+from chopmark_ledger.sequencing.committed_mark import CommittedMark
+from chopmark_ledger.sequencing.landmarks import Landmarks
+from chopmark_ledger.sequencing.log import Log, LogSettings, begin
+from chopmark_ledger.sequencing.log_keys import make_identity
+from chopmark_ledger.storage.public_folder import PublicFolder
 
 from tests.ledger.simulation.clients import CLIENTS, SimulatedClient
 from tests.ledger.simulation.database import SimulatedDatabase, SimulatedStore

@@ -1,0 +1,1 @@
+"""Checking a log, ours or anybody's, from its static files alone."""

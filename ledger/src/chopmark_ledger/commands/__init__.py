@@ -1,0 +1,1 @@
+"""The commands `chopmark log …` and `chopmark witness …`."""

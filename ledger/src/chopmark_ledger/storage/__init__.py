@@ -1,0 +1,1 @@
+"""Where a log is kept: tables, statements, and how SQLite and PostgreSQL are used."""

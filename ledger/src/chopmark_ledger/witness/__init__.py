@@ -1,0 +1,1 @@
+"""A witness for any logs, and its service."""
