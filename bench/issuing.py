@@ -52,7 +52,7 @@ def measure(folder: Path) -> Group:
     """Measure the rate of bulk issue, and that of the peer."""
     group = Group("Bulk issue")
     table = Table(("what", "median", "reach", "reached"))
-    with _running_region(folder / "bulk-issue") as running, PeerProcess("openvc_issuer", _material()) as peer:
+    with _running_region(folder / "bulk-issue") as running, PeerProcess("openvc_issuing_peer", _material()) as peer:
         issued, signed = alternate(
             [Contender("issue", running.round), Contender("peer", peer.round(PEER_ROUND))], rounds=ROUNDS
         )

@@ -422,7 +422,7 @@ def _ordered(keys: Iterable[object]) -> tuple[tuple[Any, bytes], ...]:
 
 
 # The maps of one kind have the same few keys. Typed: True and 1 are one key to a dictionary, and only 1 is one here.
-@lru_cache(maxsize=1024, typed=True)
+@lru_cache(maxsize=256, typed=True)
 def _key_order(*keys: object) -> tuple[tuple[Any, bytes], ...]:
     return _ordered(keys)
 
