@@ -9,7 +9,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import codecs, importing, issuer_http, issuing, ledger, ledger_http, qr, registry, startup, verifier_http, verify
+from bench import (
+    codecs,
+    importing,
+    issuer_http,
+    issuing,
+    ledger,
+    ledger_http,
+    qr,
+    registry,
+    startup,
+    verifier_http,
+    verify,
+)
 from bench.large_log import LargeLog
 from bench.machine import OTHERS_LIMIT, STEAL_LIMIT, ProcessorTime, Shares, describe
 from bench.report import Group, Table
@@ -33,8 +45,8 @@ def main() -> int:
             ("the writing side", lambda: registry.measure(Path(folder))),
             ("importing", lambda: importing.measure(Path(folder))),
             ("bulk issue", lambda: issuing.measure(Path(folder))),
-            ("the registry over HTTP", lambda: issuer_http.measure(Path(folder))),
             ("the verifier over HTTP", lambda: verifier_http.measure(Path(folder) / "verifier")),
+            ("the registry over HTTP", lambda: issuer_http.measure(Path(folder))),
             ("the ledger over HTTP", lambda: ledger_http.measure(large)),
             ("the ledger", lambda: ledger.measure(large)),
         )

@@ -37,7 +37,7 @@ def test_hostile_requests_are_answered_and_none_is_valid(out: Any, part: int) ->
     attacker = Attacker(genuine, out.credentials["constructor"].encode())
 
     async def scenario() -> None:
-        async with staged(out, body_timeout=0.2, image_seconds=20) as stage:
+        async with staged(out, body_timeout=5, image_seconds=20) as stage:
             assert (await stage.post({"text": stage.code()})).json()["verdict"]["outcome"] == "VALID"
             before = stage.service.pool.killed
             answered: dict[int, int] = {}

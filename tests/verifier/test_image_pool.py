@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,15 +39,16 @@ def blank(width: int, height: int, kind: str = "PNG", mode: str = "L") -> bytes:
     return output.getvalue()
 
 
+@cache
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of few bytes that says it is huge, with a stream that inflates to as much."""
+    """A PNG of few bytes that says it is huge, with a stream that inflates to as much, up to 100 MB."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
     deflate = zlib.compressobj(9)
-    rows = [deflate.compress(b"\x00" * (1 + 4 * width)) for _ in range(min(height, 5000))]
+    rows = [deflate.compress(b"\x00" * (1 + 4 * width)) for _ in range(min(height, 100_000_000 // (4 * width)))]
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
@@ -128,12 +130,22 @@ def test_more_pictures_than_may_wait_are_told_to_come_back() -> None:
     async def scenario(pool: ImagePool) -> None:
         drawn = png(qr_modules(TEXT))
         answers = await asyncio.gather(*(pool.read(drawn) for _ in range(8)), return_exceptions=True)
-        assert sum(answer == [TEXT] for answer in answers) >= 2
-        refused = [answer for answer in answers if isinstance(answer, BackpressureError)]
-        assert refused
+        assert sum(answer == [TEXT] for answer in answers) == 3
+        assert sum(isinstance(answer, BackpressureError) for answer in answers) == 5
         assert await pool.read(drawn) == [TEXT]
 
-    run(scenario, replace(LIMITS, waiting=2))
+    run(scenario, replace(LIMITS, waiting=4))
+
+
+def test_strangers_leave_room_for_those_who_are_known() -> None:
+    async def scenario(pool: ImagePool) -> None:
+        drawn = png(qr_modules(TEXT))
+        strangers = [asyncio.ensure_future(pool.read(drawn)) for _ in range(8)]
+        await asyncio.sleep(0)
+        assert await pool.read(drawn, known=True) == [TEXT]
+        await asyncio.gather(*strangers, return_exceptions=True)
+
+    run(scenario, replace(LIMITS, waiting=4))
 
 
 def test_a_process_that_ended_while_idle_is_replaced_without_a_refusal() -> None:
@@ -218,6 +230,6 @@ async def _pictures(stage: Stage, beside: Callable[..., bytes]) -> None:
         assert (answer.status, answer.json()["code"]) == (422, code)
     assert (await stage.picture(bomb(30_000, 30_000))).status == 413
     with pytest.raises(NoCodeError):
-        await stage.service.read_picture(blank(99, 99))
+        await stage.service.read_picture(blank(99, 99), known=False)
     with pytest.raises(SeveralCodesError):
-        await stage.service.read_picture(beside(food, other))
+        await stage.service.read_picture(beside(food, other), known=False)

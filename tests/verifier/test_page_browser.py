@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chopmark import qr_text
+from chopmark.challenge import Challenge
 from chopmark.presentation import present
 from chopmark_verifier.qr_drawing import png, qr_modules
 from PIL import Image
@@ -37,13 +38,12 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        world = make_world()
-        credentials = [world.issue(world.claims(kind)) for kind in ("food", "constructor")]
-        self.food, constructor = world.logged(*credentials)
+        self.world = world = make_world()
+        credentials = [world.issue(world.claims(kind)) for kind in ("food", "constructor", "transport")]
+        self.food, constructor, self.transport = world.logged(*credentials)
         world.store(folder / "trust").put_root("CN-SH", world.home.root_epoch, now=NOW)
         self.text = qr_text.encode(self.food.encode())
         self.copy = qr_text.encode(constructor.encode())
-        self.living = qr_text.encode(present(constructor, world.holder, at=NOW).encode())
         (folder / "food.png").write_bytes(png(qr_modules(self.text)))
         log = folder / "stderr"
         with log.open("wb") as stderr:
@@ -219,6 +219,25 @@ def test_a_challenge_is_shown_and_counted_down(visit: Any, site: Site) -> None:
     expect(page.locator(".asked .left")).not_to_have_text("180 s")
     page.click("[data-drop]")
     assert page.locator("input[name=challenge]").count() == 0
+
+
+def test_a_challenge_is_answered_and_done_with(visit: Any, site: Site) -> None:
+    page = visit()
+    sign_in(page, site)
+    page.fill("#purpose", "site visit")
+    page.click("summary:has-text('Ask the holder')")
+    page.check("#fields input >> nth=1")
+    page.click("#ask button")
+    asked = Challenge.parse_text(page.locator("input[name=challenge]").get_attribute("value"))
+    shown = present(site.transport, site.world.holder, at=asked.issued_at, challenge=asked, disclose=[2])
+    page.fill("#text", site.text)
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.invalid")
+    assert "does not answer" in page.inner_text(".step")
+    page.fill("#text", qr_text.encode(shown.encode()))
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.valid")
+    assert page.locator("input[name=challenge]").count() == 0, "the next licence does not answer this one"
 
 
 def test_a_camera_that_sees_no_code_goes_on_looking_and_can_be_stopped(visit: Any) -> None:

@@ -51,6 +51,8 @@ def test_nothing_that_a_broken_signature_covers_is_shown(out: Any) -> None:
 def test_what_was_not_reached_is_not_shown_as_a_finding(out: Any) -> None:
     view = verdict_view(verdict_of(out, "EL1:NOTHING"), "en")
     assert [check.mark for check in view.checks] == ["fail", *["skipped"] * 9]
+    assert view.sentence == "This is no licence code, or a damaged one"
+    assert "base45" in view.checks[0].message or "QR text" in view.checks[0].message
 
 
 def test_what_would_turn_the_direction_of_writing_is_spelled_out(out: Any) -> None:

@@ -40,7 +40,7 @@ class ImageLimits:
         memory: bytes of address space of one process: 25 megapixels with transparency take some 350 MB at the worst.
         seconds: that one picture may take.
         processes: how many read at a time.
-        waiting: pictures that may wait for one of them.
+        waiting: pictures that may wait for one of them; those of strangers half as many.
         pictures: that one process reads before it is replaced, so that a leak of a decoder ends with it.
     """
 
@@ -82,8 +82,12 @@ class ImagePool:
         while self._idle:
             await self._idle.pop().end()
 
-    async def read(self, data: bytes) -> list[str]:
+    async def read(self, data: bytes, *, known: bool = False) -> list[str]:
         """The texts of the QR codes in a picture; none where there is no code.
+
+        Args:
+            data: a PNG or JPEG file.
+            known: whether whoever sends it is a client or inspector of the service: strangers leave them room.
 
         Raises:
             LimitError: too many bytes or pixels.
@@ -94,7 +98,7 @@ class ImagePool:
         """
         if len(data) > self.limits.max_size:
             raise _too_large(f"{self.limits.max_size:,} bytes")
-        if self._waiting >= self.limits.waiting:
+        if self._waiting >= (self.limits.waiting if known else self.limits.waiting // 2):
             raise BackpressureError("too many pictures wait to be read", retry_after=1, where="picture")
         self._waiting += 1
         try:

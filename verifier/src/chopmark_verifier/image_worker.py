@@ -40,7 +40,10 @@ def main() -> None:
     _write(sys.stdout.buffer, {})
     while (data := _read(sys.stdin.buffer)) is not None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        answer = _answer(data, max_pixels)
+        try:
+            answer = _answer(data, max_pixels)
+        except MemoryError:
+            sys.exit(1)  # the service sees that it ended, and knows of which picture
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(sys.stdout.buffer, answer)
 

@@ -42,7 +42,11 @@ _AGAIN: Final = (
 
 _BY_REASON: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("copy", "presentation_too_old", "replayed", "bearer_form_of_bound_licence"), _LIVING_CODE),
-    **dict.fromkeys(("challenge_required", "challenge_expired", "challenge_not_answered", "meant_for_another"), _ASK),
+    **dict.fromkeys(("challenge_required", "challenge_expired", "meant_for_another"), _ASK),
+    "challenge_not_answered": (
+        "它没有回应本次提问：请持有人重新扫描提问码；若查验的是另一件证照，请先放弃提问。",
+        "It does not answer what was asked: let the holder scan it again, or drop it to check another licence.",
+    ),
     **dict.fromkeys(
         (
             "region_unknown",

@@ -279,7 +279,7 @@ async def _check(visit: Visit) -> Response:
     if media_type in _PICTURES:
         visit.check_token(request.headers.get(TOKEN_HEADER))
         options = _options(dict(request.query_params))
-        shown = await service.read_picture(await service.pictures.read(request))
+        shown = await service.read_picture(await service.pictures.read(request), known=visit.session is not None)
     else:
         form = await _read_form(visit)
         options = _options(form)

@@ -8,18 +8,18 @@ from chopmark.reasons import Language
 
 _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "title": ("证照查验", "Licence check"),
-    "tagline": ("扫一次，就知道证照是否真实、有效、属本人。", "One scan: genuine, current, and the holder's own?"),
+    "tagline": ("一扫便知：真实、有效、属本人", "One scan: genuine, current, and the holder's own?"),
     "other_language": ("English", "中文"),
     "skip": ("跳到结果", "Skip to the result"),
     "check_heading": ("查验", "Check"),
-    "camera": ("用相机扫码", "Use the camera"),
-    "camera_stop": ("停止扫码", "Stop scanning"),
+    "camera": ("用相机扫码", "Scan a code"),
+    "camera_stop": ("停止", "Stop"),
     "camera_looking": ("正在寻找证照码……请对准并靠近", "Looking for a code… hold it close and steady"),
     "camera_denied": (
         "无法使用相机：请在浏览器中允许，或选择图片",
-        "No camera: allow it in the browser, or choose a picture",
+        "No camera: allow it in the browser, or open a picture",
     ),
-    "picture": ("选择图片", "Choose a picture"),
+    "picture": ("选择图片", "Open a picture"),
     "picture_hint": ("或把图片拖到这里、粘贴到这里（PNG、JPEG）", "or drop or paste one here (PNG, JPEG)"),
     "picture_reading": ("正在读取图片……", "Reading the picture…"),
     "picture_kind": ("只支持 PNG 和 JPEG 图片", "Only PNG and JPEG pictures can be read"),

@@ -100,8 +100,12 @@ class VerifierService:
         )
         self._filing = 0
 
-    async def read_picture(self, data: bytes) -> str:
+    async def read_picture(self, data: bytes, *, known: bool) -> str:
         """The text of the code in a picture: that of the one licence code, else of whatever code there is.
+
+        Args:
+            data: a PNG or JPEG file.
+            known: whether whoever sends it may record.
 
         Raises:
             NoCodeError: there is none.
@@ -109,7 +113,7 @@ class VerifierService:
             PictureError, LimitError, BackpressureError, StorageError: as `ImagePool.read`.
         """
         try:
-            texts = await self.pool.read(data)
+            texts = await self.pool.read(data, known=known)
         except PictureError:
             self.counters.picture("refused")
             raise
@@ -321,7 +325,8 @@ async def read_shown(request: Request, service: VerifierService, client: str | N
         if request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError("a picture is not compressed once more", where="body")
         options = read_query(request)
-        return VerifyRequest(await service.read_picture(await service.pictures.read(request, client)), options)
+        picture = await service.pictures.read(request, client)
+        return VerifyRequest(await service.read_picture(picture, known=client is not None), options)
     if media_type(request) != _JSON:
         raise UnsupportedBodyError(f"a body is {_JSON}, or a picture: {', '.join(PICTURE_TYPES)}", where="body")
     if request.url.query:

@@ -24,6 +24,13 @@ _A_COPY: dict[Language, str] = {
     "zh": "无法判定：不能证明是持有人本人在出示",
     "en": "Cannot tell: nothing shows that its holder is the one who shows it",
 }
+_HEADLINES: dict[str, tuple[str, str]] = {
+    "not_a_licence_code": ("这不是电子证照码，或码已损坏", "This is no licence code, or a damaged one"),
+    "malformed": ("码中的内容不是完好的证照", "What the code holds is no sound licence"),
+    "disclosure_mismatch": ("披露的内容与签名不一致", "What is disclosed is not what was signed"),
+    "log_path_wrong": ("登记证明不符", "The proof does not lead to the log"),
+}
+"""Of reasons whose sentence goes into detail: that stands with the check."""
 _SKIPPED = "skipped"
 _RESULTS: dict[Language, dict[Result, str]] = {
     "zh": {Result.PASS: "通过", Result.FAIL: "不通过", Result.UNKNOWN: "无法确认"},
@@ -116,7 +123,10 @@ def _sentence(verdict: Verdict, language: Language, *, is_copy: bool) -> str:
         return ""
     if is_copy:
         return _A_COPY[language]
-    message = plain(verdict.deciding.message(language))
+    deciding = verdict.deciding
+    if deciding.reason in _HEADLINES:
+        return _HEADLINES[deciding.reason][0 if language == "zh" else 1]
+    message = plain(deciding.message(language))
     return message[:1].upper() + message[1:]
 
 

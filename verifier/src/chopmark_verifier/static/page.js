@@ -34,6 +34,8 @@
   const shown = () => {
     say("");
     localise(result);
+    // An answered challenge is done with; another licence does not answer it.
+    if (result.querySelector(".verdict.valid")) document.querySelector(".asked")?.remove();
     result.focus({ preventScroll: true });
     const { top } = result.getBoundingClientRect();
     if (top >= 0 && top < innerHeight / 3) return;
