@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chopmark_issuer.database import open_database
-from chopmark_issuer.models import REGION
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.models import REGION
 from sqlalchemy import update
 
 from bench.registry import CHICAGO, city, import_file

@@ -15,10 +15,10 @@ from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.licence_type import LocalisedText
 from chopmark.status import StatusListToken
-from chopmark_issuer.clients import Right, add_client, make_client
-from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, STATUS_LIST
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.service.clients import Right, add_client, make_client
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, STATUS_LIST
 from chopmark_ledger.client import init_witness
 from chopmark_service.authentication import make_token
 from sqlalchemy import Connection, func, insert, select, text

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from chopmark.licence_type import LocalisedText
-from chopmark_issuer.bulk_issue import issue_all
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.models import OUTBOX
+from chopmark_issuer.catalogue.holders import Holder
+from chopmark_issuer.licences.bulk_issue import issue_all
+from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
-from chopmark_issuer.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.settings import KEY_SOCKET, Settings
+from chopmark_issuer.storage.models import OUTBOX
 from chopmark_ledger.service.log_clients import add_client, make_client
 from sqlalchemy import func, select
 

@@ -20,7 +20,7 @@ from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome, Verdict
 from chopmark.verifier import Verifier
-from chopmark_issuer.keys import InventoryUse
+from chopmark_issuer.keys.keys import InventoryUse
 from chopmark_issuer.qr import draw
 from chopmark_issuer.region import Region
 from chopmark_verifier.desk import InspectionDesk

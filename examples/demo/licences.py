@@ -8,10 +8,10 @@ from datetime import date, timedelta
 from chopmark.credential import Credential, issue_credential
 from chopmark.entries import CredentialEntry
 from chopmark.keys import Es256Signer, Signer
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.keys import InventoryUse
+from chopmark_issuer.catalogue.holders import Holder
+from chopmark_issuer.keys.keys import InventoryUse
+from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region
-from chopmark_issuer.requests import IssuedVersion, IssueRequest
 from chopmark_ledger.client import Client, RemoteLedger
 
 from examples.demo.regions import CONSTRUCTOR, FOOD, GUANGDONG, TRANSPORT

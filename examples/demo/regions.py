@@ -15,9 +15,9 @@ from pathlib import Path
 
 from chopmark.keys import Ed25519Signer, Signer
 from chopmark.licence_type import LocalisedText
-from chopmark_issuer.policies import log_policy
+from chopmark_issuer.publishing.policies import log_policy
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.client import RemoteLedger, add_log_to_witness, init_witness
 from chopmark_ledger.errors import UnauthenticatedError

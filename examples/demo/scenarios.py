@@ -22,7 +22,7 @@ from chopmark.note import NoteSigner, sign_note
 from chopmark.presentation import present
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome
-from chopmark_issuer.keys import InventoryUse
+from chopmark_issuer.keys.keys import InventoryUse
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.region import Region
 from chopmark_ledger.publication.witness_client import HttpWitness

@@ -20,16 +20,16 @@ from pathlib import Path
 
 from chopmark.key_file import DEFAULT_COST, ScryptCost
 from chopmark.keys import PublicKey
-from chopmark_issuer.clients import Right, add_client, make_client
 from chopmark_issuer.errors import ConflictError
-from chopmark_issuer.policies import log_policy
+from chopmark_issuer.publishing.policies import log_policy
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
+from chopmark_issuer.service.clients import Right, add_client, make_client
 from chopmark_issuer.settings import KEY_SOCKET, Settings
 from chopmark_ledger.client import add_log_to_witness, init_witness
-from chopmark_ledger.log_clients import add_client as add_log_client
-from chopmark_ledger.log_clients import make_client as make_log_client
-from chopmark_ledger.log_setup import NewLog, init_log, make_client_key
+from chopmark_ledger.service.log_clients import add_client as add_log_client
+from chopmark_ledger.service.log_clients import make_client as make_log_client
+from chopmark_ledger.service.log_setup import NewLog, init_log, make_client_key
 from chopmark_service.region_tree import FILE_NAME
 
 from examples.demo.processes import ServiceError

@@ -19,16 +19,16 @@ from chopmark.licence_type import LocalisedText
 from chopmark.refresh import refresh
 from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
-from chopmark_issuer.catalogue import add_type, read_type
-from chopmark_issuer.database import Database, open_database
-from chopmark_issuer.departments import Actor, add_department, authorise, grant_type
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.keys import InventoryUse, KeyFolder, enrol_key
-from chopmark_issuer.models import REGION
+from chopmark_issuer.catalogue.catalogue import add_type, read_type
+from chopmark_issuer.catalogue.departments import Actor, add_department, authorise, grant_type
+from chopmark_issuer.catalogue.holders import Holder
+from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, enrol_key
+from chopmark_issuer.licences.registry import Registry
+from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.registry import Registry
-from chopmark_issuer.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.database import Database, open_database
+from chopmark_issuer.storage.models import REGION
 from chopmark_ledger.client import init_witness
 from sqlalchemy import insert
 

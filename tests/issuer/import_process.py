@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from chopmark.key_file import ScryptCost
-from chopmark_issuer import importing
-from chopmark_issuer.database import open_database
-from chopmark_issuer.departments import authorise
-from chopmark_issuer.importing import Importer
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.catalogue.departments import authorise
+from chopmark_issuer.importing import importing
+from chopmark_issuer.importing.importing import Importer
+from chopmark_issuer.keys.keys import KeyFolder
+from chopmark_issuer.storage.database import open_database
 from sqlalchemy import Engine, event
 
 PASSPHRASE: Final = b"correct horse battery staple"

@@ -11,11 +11,11 @@ from typing import Any
 
 import jsonschema
 from chopmark.keys import Ed25519Signer
-from chopmark_issuer.clients import Right, add_client, make_client
 from chopmark_issuer.region import Region
-from chopmark_issuer.running_region import RunningRegion
-from chopmark_issuer.service import make_application
-from chopmark_issuer.service_settings import IssuerServiceSettings
+from chopmark_issuer.service.clients import Right, add_client, make_client
+from chopmark_issuer.service.running_region import RunningRegion
+from chopmark_issuer.service.service import make_application
+from chopmark_issuer.service.service_settings import IssuerServiceSettings
 from chopmark_service.authentication import make_token
 from fastapi import FastAPI
 

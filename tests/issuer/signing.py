@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chopmark_issuer.keys import KeyFolder
-from chopmark_issuer.signing_frames import HEAD_SIZE, Answer, body_size, decode_answer
-from chopmark_issuer.signing_process import SigningProcess
+from chopmark_issuer.keys.keys import KeyFolder
+from chopmark_issuer.keys.signing_frames import HEAD_SIZE, Answer, body_size, decode_answer
+from chopmark_issuer.keys.signing_process import SigningProcess
 
 from tests.ledger.served_log import until
 

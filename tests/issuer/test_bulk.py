@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from chopmark_issuer import bulk_stream, service_writing
-from chopmark_issuer.clients import Right
-from chopmark_issuer.commit_queue import CommitQueue
 from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.service import bulk_stream, service_writing
+from chopmark_issuer.service.clients import Right
+from chopmark_issuer.service.commit_queue import CommitQueue
 from chopmark_service.errors import BackpressureError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -335,7 +335,7 @@ def test_a_bulk_revocation_does_what_single_ones_do(world: World) -> None:
 )
 def test_a_list_of_another_form_is_refused(body: dict[str, Any]) -> None:
     from chopmark.errors import FormatError
-    from chopmark_issuer.api_requests import read_revocation
+    from chopmark_issuer.service.api_requests import read_revocation
 
     with pytest.raises(FormatError):
         read_revocation(json.dumps(body).encode())
@@ -343,7 +343,7 @@ def test_a_list_of_another_form_is_refused(body: dict[str, Any]) -> None:
 
 def test_a_list_without_end_is_refused_before_it_becomes_objects() -> None:
     from chopmark.errors import LimitError
-    from chopmark_issuer.api_requests import read_revocation
+    from chopmark_issuer.service.api_requests import read_revocation
 
     for numbers in (b"1," * 500_000, b'"1",' * 100_001):
         with pytest.raises(LimitError, match="more than 100,000"):

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from chopmark import licence_number
 from chopmark.status import StatusValue
-from chopmark_issuer.bulk_issue import issue_all
+from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.errors import AuthorityError, ConflictError, FieldError, NotFoundError, RefusedError
-from chopmark_issuer.holders import Holder
+from chopmark_issuer.licences.bulk_issue import issue_all
+from chopmark_issuer.licences.records import credentials, find_licence, holders, versions
+from chopmark_issuer.licences.requests import IssuedVersion
+from chopmark_issuer.licences.standing import refresh_standing
 from chopmark_issuer.lifecycle import State
-from chopmark_issuer.models import CREDENTIAL, LICENCE, OUTBOX
-from chopmark_issuer.records import credentials, find_licence, holders, versions
-from chopmark_issuer.requests import IssuedVersion
-from chopmark_issuer.standing import refresh_standing
+from chopmark_issuer.storage.models import CREDENTIAL, LICENCE, OUTBOX
 from sqlalchemy import func, select
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chopmark_issuer.catalogue import add_type, all_types, read_type, type_in_use
+from chopmark_issuer.catalogue.catalogue import add_type, all_types, read_type, type_in_use
 from chopmark_issuer.errors import CatalogueError, ConflictError, FieldError, NotFoundError
 from jsonschema import Draft202012Validator
 
@@ -162,7 +162,7 @@ def test_a_restriction_can_not_be_left_out(office: Any) -> None:
 def test_the_schemas_of_the_package_stand_in_the_specifications(name: str) -> None:
     import chopmark_issuer
 
-    shipped = Path(chopmark_issuer.__file__).parent / "schemas" / f"{name}.schema.json"
+    shipped = Path(chopmark_issuer.__file__).parent / "catalogue" / "schemas" / f"{name}.schema.json"
     published = REPOSITORY / "specs" / "schemas" / f"{name}.schema.json"
     assert shipped.read_bytes() == published.read_bytes()
     Draft202012Validator.check_schema(json.loads(shipped.read_bytes()))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from chopmark.errors import KeyMaterialError
 from chopmark.keys import Ed25519Signer, Es256Signer, MlDsa44Signer
-from chopmark_issuer.clients import (
+from chopmark_issuer.commands.issuer_commands import issuer
+from chopmark_issuer.errors import ConflictError, FieldError, NotFoundError
+from chopmark_issuer.service.clients import (
     ClientTable,
     Right,
     add_client,
@@ -18,8 +20,6 @@ from chopmark_issuer.clients import (
     make_client,
     remove_client,
 )
-from chopmark_issuer.commands import issuer
-from chopmark_issuer.errors import ConflictError, FieldError, NotFoundError
 from chopmark_service.json_web_key import to_jwk
 from typer.testing import CliRunner
 

@@ -12,9 +12,9 @@ import pytest
 from chopmark.credential import Credential
 from chopmark.errors import StorageError
 from chopmark.keys import Es256Signer
-from chopmark_issuer.commands import issuer
-from chopmark_issuer.import_folder import ImportFolder
-from chopmark_issuer.import_refused import RefusedFile
+from chopmark_issuer.commands.issuer_commands import issuer
+from chopmark_issuer.importing.import_folder import ImportFolder
+from chopmark_issuer.importing.import_refused import RefusedFile
 from chopmark_ledger.commands.witness_commands import witness
 from typer.testing import CliRunner, Result
 
@@ -258,7 +258,7 @@ def test_a_peer_that_has_published_nothing_is_refused(run: Run, tmp_path: Path) 
 
 def test_the_module_of_the_commands_imports_nothing_heavy() -> None:
     code = (
-        "import sys, json, chopmark_issuer.commands\n"
+        "import sys, json, chopmark_issuer.commands.issuer_commands\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

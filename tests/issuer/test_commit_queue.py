@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from chopmark.errors import FormatError
 from chopmark.keys import Ed25519Signer
-from chopmark_issuer import commit_queue, idempotency
-from chopmark_issuer.clients import DepartmentClient, Right, make_client
-from chopmark_issuer.commit_queue import ActTask, CommitQueue, Issued, IssueTask, QueueLimits, Writing
 from chopmark_issuer.errors import DatabaseError, FieldError, LifecycleError, RefusedError
-from chopmark_issuer.idempotency import KEPT_SECONDS, Answer, KeyReusedError, RequestKey
 from chopmark_issuer.lifecycle import Act
-from chopmark_issuer.models import KEPT_ANSWER, LICENCE, OUTBOX
+from chopmark_issuer.service import commit_queue, idempotency
+from chopmark_issuer.service.clients import DepartmentClient, Right, make_client
+from chopmark_issuer.service.commit_queue import ActTask, CommitQueue, Issued, IssueTask, QueueLimits, Writing
+from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeyReusedError, RequestKey
+from chopmark_issuer.storage.models import KEPT_ANSWER, LICENCE, OUTBOX
 from chopmark_service.errors import BackpressureError
 from sqlalchemy import func, select
 

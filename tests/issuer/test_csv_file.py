@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from chopmark.errors import StorageError
-from chopmark_issuer.csv_file import FIELD_LIMIT, CsvFile, open_csv
 from chopmark_issuer.errors import ImportFileError
+from chopmark_issuer.importing.csv_file import FIELD_LIMIT, CsvFile, open_csv
 
 
 def opened(path: Path, data: bytes, *, encoding: str = "utf-8", delimiter: str = ",") -> CsvFile:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from chopmark_issuer.database import open_database
 from chopmark_issuer.errors import DatabaseError
-from chopmark_issuer.models import DEPARTMENT, Table
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.models import DEPARTMENT, Table
 from sqlalchemy import insert, select, text
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from chopmark.errors import ChopmarkError, StorageError
-from chopmark_issuer.database import open_database
 from chopmark_issuer.errors import DatabaseError
-from chopmark_issuer.importing import Importer, ImportReport
-from chopmark_issuer.keys import KeyFolder
-from chopmark_issuer.models import CREDENTIAL, IMPORTED_ROW, LICENCE_VERSION, OUTBOX, STATUS_LIST
+from chopmark_issuer.importing.importing import Importer, ImportReport
+from chopmark_issuer.keys.keys import KeyFolder
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.models import CREDENTIAL, IMPORTED_ROW, LICENCE_VERSION, OUTBOX, STATUS_LIST
 from sqlalchemy import func, select
 
 from tests.issuer.import_process import CHEAP, PASSPHRASE

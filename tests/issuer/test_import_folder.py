@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from chopmark.errors import StorageError
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.import_folder import ImportFolder, refused_path, run_under_way
+from chopmark_issuer.importing.import_folder import ImportFolder, refused_path, run_under_way
 
 
 def test_one_import_at_a_time_holds_the_folder_and_is_named(tmp_path: Path) -> None:

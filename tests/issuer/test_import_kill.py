@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chopmark_issuer.database import open_database
-from chopmark_issuer.import_history import Counts, ImportRun, import_runs
-from chopmark_issuer.models import (
+from chopmark_issuer.importing.import_history import Counts, ImportRun, import_runs
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.models import (
     ACT,
     CREDENTIAL,
     HOLDER,

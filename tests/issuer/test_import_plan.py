@@ -4,11 +4,11 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
-from chopmark_issuer.catalogue import read_type
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.import_plan import KnownLicence, KnownRow, LicencePlan, StagedRow, plan_licence
+from chopmark_issuer.catalogue.catalogue import read_type
+from chopmark_issuer.catalogue.holders import Holder
+from chopmark_issuer.importing.import_plan import KnownLicence, KnownRow, LicencePlan, StagedRow, plan_licence
+from chopmark_issuer.importing.mapping import Ending, ImportMapping, RowRefusedError, SourceRow, read_mapping
 from chopmark_issuer.lifecycle import Act, RecordedAct
-from chopmark_issuer.mapping import Ending, ImportMapping, RowRefusedError, SourceRow, read_mapping
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from io import StringIO
 
-from chopmark_issuer.import_progress import BarProgress, Pace, PlainProgress
+from chopmark_issuer.importing.import_progress import BarProgress, Pace, PlainProgress
 from rich.console import Console
 
 

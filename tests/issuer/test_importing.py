@@ -8,18 +8,27 @@ from typing import Any
 
 import pytest
 from chopmark.status import StatusValue
-from chopmark_issuer import importing
-from chopmark_issuer.catalogue import add_type, read_type
-from chopmark_issuer.departments import Actor
+from chopmark_issuer.catalogue.catalogue import add_type, read_type
+from chopmark_issuer.catalogue.departments import Actor
 from chopmark_issuer.errors import AuthorityError, CatalogueError, FieldError, ImportFileError, RefusedError
-from chopmark_issuer.import_folder import ImportFolder
-from chopmark_issuer.import_history import Counts, ImportRun, import_runs
-from chopmark_issuer.import_plan import MAX_ROWS
-from chopmark_issuer.import_writing import write_plans
-from chopmark_issuer.importing import Importer, ImportReport
-from chopmark_issuer.keys import KeyFolder
+from chopmark_issuer.importing import importing
+from chopmark_issuer.importing.import_folder import ImportFolder
+from chopmark_issuer.importing.import_history import Counts, ImportRun, import_runs
+from chopmark_issuer.importing.import_plan import MAX_ROWS
+from chopmark_issuer.importing.import_writing import write_plans
+from chopmark_issuer.importing.importing import Importer, ImportReport
+from chopmark_issuer.keys.keys import KeyFolder
 from chopmark_issuer.lifecycle import Act, State
-from chopmark_issuer.models import ACT, CREDENTIAL, IMPORT_RUN, IMPORTED_ROW, LICENCE, LICENCE_VERSION, OUTBOX, Table
+from chopmark_issuer.storage.models import (
+    ACT,
+    CREDENTIAL,
+    IMPORT_RUN,
+    IMPORTED_ROW,
+    LICENCE,
+    LICENCE_VERSION,
+    OUTBOX,
+    Table,
+)
 from sqlalchemy import Engine, event, func, select
 
 MAPPING: dict[str, Any] = {

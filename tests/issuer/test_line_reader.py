@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chopmark_issuer.line_reader import TOO_LONG, LineParts
+from chopmark_issuer.service.line_reader import TOO_LONG, LineParts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chopmark_issuer.catalogue import CatalogueType, read_type
+from chopmark_issuer.catalogue.catalogue import CatalogueType, read_type
 from chopmark_issuer.errors import CatalogueError
+from chopmark_issuer.importing.mapping import Ending, ImportMapping, RowRefusedError, read_mapping
 from chopmark_issuer.lifecycle import Act
-from chopmark_issuer.mapping import Ending, ImportMapping, RowRefusedError, read_mapping
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from chopmark.errors import StorageError
-from chopmark_issuer import outbox
-from chopmark_issuer.database import Database
 from chopmark_issuer.errors import ConflictError
-from chopmark_issuer.models import OUTBOX, OUTBOX_BATCH
+from chopmark_issuer.storage import outbox
+from chopmark_issuer.storage.database import Database
+from chopmark_issuer.storage.models import OUTBOX, OUTBOX_BATCH
 from chopmark_ledger.batch import BatchAnswer
 from chopmark_ledger.errors import BatchRefusedError, RefusedEntry
 from sqlalchemy import func, select, update

@@ -19,12 +19,12 @@ from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome, Verdict
 from chopmark.verifier import Verifier
-from chopmark_issuer.importing import Importer, ImportReport
-from chopmark_issuer.models import ACT, CREDENTIAL, IMPORT_RUN, LICENCE, LICENCE_VERSION, OUTBOX, Table
+from chopmark_issuer.importing.importing import Importer, ImportReport
+from chopmark_issuer.licences.records import CREDENTIALS_OF_LICENCES, credentials
 from chopmark_issuer.qr import draw_credential
-from chopmark_issuer.records import CREDENTIALS_OF_LICENCES, credentials
 from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.models import ACT, CREDENTIAL, IMPORT_RUN, LICENCE, LICENCE_VERSION, OUTBOX, Table
 from chopmark_ledger.client import init_witness
 from PIL import Image
 from sqlalchemy import func, select

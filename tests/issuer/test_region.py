@@ -30,18 +30,18 @@ from chopmark.note import Note
 from chopmark.presentation import present
 from chopmark.verdict import Outcome
 from chopmark.verifier import Verifier
-from chopmark_issuer import outbox
+from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.keys import InventoryUse
+from chopmark_issuer.keys.keys import InventoryUse
+from chopmark_issuer.licences.requests import IssueRequest
 from chopmark_issuer.lifecycle import Act
-from chopmark_issuer.models import STATUS_TOKEN
-from chopmark_issuer.policies import default_floor, log_policy
+from chopmark_issuer.publishing.policies import default_floor, log_policy
+from chopmark_issuer.publishing.root_keys import root_epochs
 from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.requests import IssueRequest
-from chopmark_issuer.root_keys import root_epochs
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage import outbox
+from chopmark_issuer.storage.models import STATUS_TOKEN
 from chopmark_ledger.client import WitnessAnswer, init_witness, log_vkey
 from PIL import Image
 from sqlalchemy import select

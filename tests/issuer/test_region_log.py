@@ -18,15 +18,15 @@ from chopmark.note import Note, NoteVerifier
 from chopmark.root_epoch import Roots
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.trust_bundle import TrustBundle
-from chopmark_issuer import region_log
-from chopmark_issuer.database import alembic_config, open_database
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.keys import InventoryUse, inventory
-from chopmark_issuer.models import OUTBOX, REGION
-from chopmark_issuer.policies import log_policy
+from chopmark_issuer.keys.keys import InventoryUse, inventory
+from chopmark_issuer.publishing import region_log
+from chopmark_issuer.publishing.policies import log_policy
+from chopmark_issuer.publishing.region_log import LogService, client_name, enrolment, served_log
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name, enrolment, served_log
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.database import alembic_config, open_database
+from chopmark_issuer.storage.models import OUTBOX, REGION
 from chopmark_ledger.client import init_witness, log_vkey
 from sqlalchemy import create_engine, select, text, update
 

@@ -12,8 +12,8 @@ from chopmark.credential import Kind, Usage
 from chopmark.entries import CredentialEntry
 from chopmark.keys import Es256Signer
 from chopmark.status import StatusValue
-from chopmark_issuer import bulk_issue, issuing, outbox, registry
-from chopmark_issuer.departments import Actor, end_grant, set_state
+from chopmark_issuer.catalogue.departments import Actor, end_grant, set_state
+from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.errors import (
     AuthorityError,
     ConflictError,
@@ -22,12 +22,13 @@ from chopmark_issuer.errors import (
     NotFoundError,
     RefusedError,
 )
-from chopmark_issuer.holders import Holder
-from chopmark_issuer.keys import InventoryUse, inventory
+from chopmark_issuer.keys.keys import InventoryUse, inventory
+from chopmark_issuer.licences import bulk_issue, issuing, registry
+from chopmark_issuer.licences.requests import Amendment
+from chopmark_issuer.licences.standing import apply_due_acts
 from chopmark_issuer.lifecycle import Act, State
-from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, STATUS_LIST, Table
-from chopmark_issuer.requests import Amendment
-from chopmark_issuer.standing import apply_due_acts
+from chopmark_issuer.storage import outbox
+from chopmark_issuer.storage.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, STATUS_LIST, Table
 from sqlalchemy import func, select
 
 DAY = 86_400

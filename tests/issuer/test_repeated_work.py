@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from chopmark.errors import StorageError
-from chopmark_issuer.repeated_work import RepeatedWork
+from chopmark_issuer.service.repeated_work import RepeatedWork
 
 from tests.ledger.served_log import until
 

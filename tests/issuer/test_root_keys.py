@@ -10,11 +10,11 @@ from chopmark.errors import SignatureError
 from chopmark.keys import Algorithm
 from chopmark.note import Note, NoteSigner, sign_note
 from chopmark.root_epoch import Roots, root_epoch_text
-from chopmark_issuer import outbox
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.keys import InventoryUse, enrol_key, inventory, key_in_use
-from chopmark_issuer.models import OUTBOX, ROOT_EPOCH
-from chopmark_issuer.root_keys import begin_epoch, root_epochs, root_signers
+from chopmark_issuer.keys.keys import InventoryUse, enrol_key, inventory, key_in_use
+from chopmark_issuer.publishing.root_keys import begin_epoch, root_epochs, root_signers
+from chopmark_issuer.storage import outbox
+from chopmark_issuer.storage.models import OUTBOX, ROOT_EPOCH
 from sqlalchemy import Connection, insert, select
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from chopmark.status import StatusListToken
-from chopmark_issuer import running_region
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.region import Region
-from chopmark_issuer.running_region import RunningRegion, open_running_region
-from chopmark_issuer.service_lock import ServiceLock
-from chopmark_issuer.service_settings import IssuerServiceSettings
+from chopmark_issuer.service import running_region
+from chopmark_issuer.service.running_region import RunningRegion, open_running_region
+from chopmark_issuer.service.service_lock import ServiceLock
+from chopmark_issuer.service.service_settings import IssuerServiceSettings
 from chopmark_ledger.client import LocalLedger, RemoteLedger
 from chopmark_ledger.errors import LogUnreachableError
 

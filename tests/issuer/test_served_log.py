@@ -23,13 +23,13 @@ from chopmark.tlog_policy import TlogPolicy
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome
 from chopmark.verifier import Verifier
-from chopmark_issuer import vouching
-from chopmark_issuer.commands import issuer
+from chopmark_issuer.commands.issuer_commands import issuer
 from chopmark_issuer.errors import RefusedError
-from chopmark_issuer.peers import WatchedLog, peer_logs
+from chopmark_issuer.licences.requests import IssuedVersion
+from chopmark_issuer.publishing import vouching
+from chopmark_issuer.publishing.peers import WatchedLog, peer_logs
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
-from chopmark_issuer.requests import IssuedVersion
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.commands.log_commands import log as log_commands
 from chopmark_ledger.errors import LogUnreachableError, NotPublishedError, UnauthenticatedError

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from chopmark.credential import Credential
-from chopmark_issuer import problems
-from chopmark_issuer.service import openapi_document
+from chopmark_issuer.service import problems
+from chopmark_issuer.service.service import openapi_document
 
 from tests.issuer.conftest import DRIVER, FOOD, MARKETS, PERMIT, World
 from tests.issuer.issuer_service import Service, food, serving

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from chopmark.keys import Ed25519Signer
-from chopmark_issuer.clients import Right
-from chopmark_issuer.service import make_application
-from chopmark_issuer.service_settings import IssuerServiceSettings
+from chopmark_issuer.service.clients import Right
+from chopmark_issuer.service.service import make_application
+from chopmark_issuer.service.service_settings import IssuerServiceSettings
 from chopmark_service.authentication import make_token
 from chopmark_service.json_web_key import to_jwk
 

@@ -17,9 +17,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from chopmark.keys import Ed25519Signer
-from chopmark_issuer.clients import Right, add_client, make_client, remove_client
 from chopmark_issuer.errors import ConflictError
-from chopmark_issuer.service_lock import ServiceLock
+from chopmark_issuer.service.clients import Right, add_client, make_client, remove_client
+from chopmark_issuer.service.service_lock import ServiceLock
 from chopmark_service.authentication import make_token
 
 from tests.issuer.conftest import MARKETS, PASSPHRASE, PERMIT, World, type_definition

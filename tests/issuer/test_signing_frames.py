@@ -8,7 +8,7 @@ import pytest
 from chopmark import cbor
 from chopmark.errors import ChopmarkError, FormatError, LimitError
 from chopmark.keys import Algorithm, Ed25519Signer, MlDsa44Signer
-from chopmark_issuer.signing_frames import (
+from chopmark_issuer.keys.signing_frames import (
     HEAD_SIZE,
     MAX_FRAME,
     MAX_MESSAGES,

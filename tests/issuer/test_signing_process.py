@@ -25,19 +25,26 @@ from chopmark.licence_type import LocalisedText
 from chopmark.status import MEDIA_TYPE
 from chopmark.strict import base64url_decode, base64url_encode
 from chopmark.verification_record import TYPE as RECORD
-from chopmark_issuer import signing_process
-from chopmark_issuer.bulk_issue import issue_all
 from chopmark_issuer.errors import RefusedError, SigningProcessError
-from chopmark_issuer.key_provider import KeyProvider, open_keys
-from chopmark_issuer.keys import InventoryUse, KeyFolder, inventory, key_in_use
-from chopmark_issuer.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, SERIAL
+from chopmark_issuer.keys import signing_process
+from chopmark_issuer.keys.key_provider import KeyProvider, open_keys
+from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, inventory, key_in_use
+from chopmark_issuer.keys.remote_keys import RemoteKeys
+from chopmark_issuer.keys.signing_frames import (
+    MAX_MESSAGES,
+    Refusal,
+    RefusalKind,
+    Signatures,
+    SignRequest,
+    encode_request,
+)
+from chopmark_issuer.keys.signing_process import CONNECTIONS, SigningProcess
+from chopmark_issuer.licences.bulk_issue import issue_all
+from chopmark_issuer.licences.registry import Registry
+from chopmark_issuer.licences.requests import IssuedVersion
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.registry import Registry
-from chopmark_issuer.remote_keys import RemoteKeys
-from chopmark_issuer.requests import IssuedVersion
 from chopmark_issuer.settings import Settings
-from chopmark_issuer.signing_frames import MAX_MESSAGES, Refusal, RefusalKind, Signatures, SignRequest, encode_request
-from chopmark_issuer.signing_process import CONNECTIONS, SigningProcess
+from chopmark_issuer.storage.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, SERIAL
 from chopmark_ledger.client import init_witness
 from chopmark_service.authentication import make_token
 from sqlalchemy import func, select

@@ -15,7 +15,7 @@ from chopmark.entries import TrustStatementEntry, parse_entry
 from chopmark.keys import Ed25519Signer, MlDsa44Signer
 from chopmark.note import NoteSigner, sign_note
 from chopmark.trust_bundle import TrustBundle
-from chopmark_issuer.statements import statement_texts, text_limit
+from chopmark_issuer.publishing.statements import statement_texts, text_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

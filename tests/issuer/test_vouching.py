@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chopmark_issuer.models import LANDMARK_VOUCHING
+from chopmark_issuer.storage.models import LANDMARK_VOUCHING
 from sqlalchemy import select
 
 

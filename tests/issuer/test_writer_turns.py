@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chopmark_issuer.database import open_database
 from chopmark_issuer.errors import DatabaseError
-from chopmark_issuer.writer_turns import WriterTurns
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.writer_turns import WriterTurns
 
 from tests.ledger.served_log import until
 

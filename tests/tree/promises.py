@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import urllib3
 from chopmark.entries import CredentialEntry, GenesisEntry, parse_entry
-from chopmark_issuer.database import open_database
-from chopmark_issuer.models import CREDENTIAL, LICENCE, OUTBOX
+from chopmark_issuer.storage.database import open_database
+from chopmark_issuer.storage.models import CREDENTIAL, LICENCE, OUTBOX
+from chopmark_ledger.audit.fsck import fsck
 from chopmark_ledger.client import system_clock
-from chopmark_ledger.fsck import fsck
-from chopmark_ledger.log import Log
+from chopmark_ledger.sequencing.log import Log
 from sqlalchemy import func, select
 
 from tests.tree.served_region import ISSUER, ServedRegion, path, until

@@ -22,15 +22,15 @@ from urllib.parse import quote
 import urllib3
 from chopmark.keys import Ed25519Signer
 from chopmark.licence_type import LocalisedText
-from chopmark_issuer.clients import Right, add_client, make_client
-from chopmark_issuer.policies import log_policy
+from chopmark_issuer.publishing.policies import log_policy
+from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.region_log import LogService, client_name
+from chopmark_issuer.service.clients import Right, add_client, make_client
 from chopmark_issuer.settings import Settings
 from chopmark_ledger.client import init_witness
-from chopmark_ledger.log_clients import add_client as add_log_client
-from chopmark_ledger.log_clients import make_client as make_log_client
-from chopmark_ledger.log_setup import init_log
+from chopmark_ledger.service.log_clients import add_client as add_log_client
+from chopmark_ledger.service.log_clients import make_client as make_log_client
+from chopmark_ledger.service.log_setup import init_log
 from chopmark_service.authentication import make_token
 
 from examples.demo.licences import BUSINESS, FOOD_FIELDS, ORGANISATION

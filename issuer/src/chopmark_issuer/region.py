@@ -35,20 +35,21 @@ from chopmark_ledger.client import (
 )
 from sqlalchemy import Connection, insert, select
 
-from chopmark_issuer import departments, keys, peers
-from chopmark_issuer.catalogue import CatalogueType, add_type, read_type
-from chopmark_issuer.database import Database, open_database
-from chopmark_issuer.departments import Actor
+from chopmark_issuer.catalogue import departments
+from chopmark_issuer.catalogue.catalogue import CatalogueType, add_type, read_type
+from chopmark_issuer.catalogue.departments import Actor
+from chopmark_issuer.catalogue.names import check_names
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
-from chopmark_issuer.key_provider import KeyProvider, open_keys
-from chopmark_issuer.keys import REGION_USES, InventoryKey, InventoryUse
-from chopmark_issuer.models import REGION, WITNESS
-from chopmark_issuer.names import check_names
-from chopmark_issuer.peers import WatchedLog
-from chopmark_issuer.public_files import write_root_epochs
-from chopmark_issuer.publishing import Published, publish, send
-from chopmark_issuer.records import StoredCredential
-from chopmark_issuer.region_log import (
+from chopmark_issuer.keys import keys
+from chopmark_issuer.keys.key_provider import KeyProvider, open_keys
+from chopmark_issuer.keys.keys import REGION_USES, InventoryKey, InventoryUse
+from chopmark_issuer.licences.records import StoredCredential
+from chopmark_issuer.licences.registry import Registry
+from chopmark_issuer.publishing import peers
+from chopmark_issuer.publishing.peers import WatchedLog
+from chopmark_issuer.publishing.public_files import write_root_epochs
+from chopmark_issuer.publishing.publishing import Published, publish, send
+from chopmark_issuer.publishing.region_log import (
     LogService,
     RegionLog,
     create_own,
@@ -58,10 +59,11 @@ from chopmark_issuer.region_log import (
     plan_own,
     served_log,
 )
-from chopmark_issuer.registry import Registry
-from chopmark_issuer.root_keys import begin_epoch
+from chopmark_issuer.publishing.root_keys import begin_epoch
+from chopmark_issuer.publishing.witnesses import FolderWitness
 from chopmark_issuer.settings import Settings
-from chopmark_issuer.witnesses import FolderWitness
+from chopmark_issuer.storage.database import Database, open_database
+from chopmark_issuer.storage.models import REGION, WITNESS
 
 KEY_LIFETIME = 3 * 366 * 86_400
 """Seconds that a department's key may sign, unless another end is named."""

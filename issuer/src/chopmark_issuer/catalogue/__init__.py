@@ -1,0 +1,1 @@
+"""What may be issued, by whom and to whom: licence types, departments, numbers, terms."""

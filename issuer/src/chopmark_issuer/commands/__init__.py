@@ -1,0 +1,1 @@
+"""The commands `chopmark issuer …` and `chopmark keys …`."""

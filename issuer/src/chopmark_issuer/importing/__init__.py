@@ -1,0 +1,1 @@
+"""Import of licences from files, of a million rows."""

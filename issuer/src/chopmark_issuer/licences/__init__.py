@@ -1,0 +1,1 @@
+"""Licences and what is done with them, each act in one transaction."""

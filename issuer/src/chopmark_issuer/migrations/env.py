@@ -1,7 +1,0 @@
-"""Runs migrations on the connection that `chopmark_issuer.database` hands over."""
-
-from alembic import context
-from chopmark_issuer.models import Table
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=Table.metadata)
-context.run_migrations()

@@ -1,0 +1,1 @@
+"""From what the registry holds to what everybody can verify."""

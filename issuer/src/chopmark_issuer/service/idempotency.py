@@ -1,0 +1,148 @@
+"""Requests sent again: the same under the same `Idempotency-Key` gets the same answer, and changes nothing twice.
+
+Specification: draft-ietf-httpapi-idempotency-key-header.
+
+    Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"      1 to 128 characters, ASCII; the quotes may be left out
+
+An answer is kept in the transaction of what it tells of, for 48 hours, under the client, its key, and in a stream the
+number of the part, with a digest of the request. Another request under the key is refused. A request that was refused
+left nothing behind, so it is judged anew when it is sent again; the lines of a stream are kept with their refusals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from chopmark.errors import FormatError
+from sqlalchemy import Connection, delete, select, tuple_
+
+from chopmark_issuer.errors import RefusedError
+from chopmark_issuer.storage.bulk_rows import insert_rows
+from chopmark_issuer.storage.models import KEPT_ANSWER
+
+HEADER: Final = "Idempotency-Key"
+KEPT_SECONDS: Final = 48 * 3600
+_FORM: Final = re.compile(r'"([!#-\[\]-~ ]{1,128})"|([!#-\[\]-~]{1,128})', re.ASCII)
+_FORGOTTEN_AT_ONCE: Final = 500
+
+
+class KeyReusedError(RefusedError):
+    """Another request was sent under this idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Which request it is: whose, under which key, which part of it, and the digest of what it says."""
+
+    client: str
+    key: str
+    part: int
+    digest: bytes
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What its answer is kept under."""
+        return self.client, self.key, self.part
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is answered; it holds no data of holders."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer that is kept, and the digest of the request that it answers."""
+
+    digest: bytes
+    answer: Answer
+
+    def to(self, request: RequestKey) -> Answer:
+        """The answer, if it is to this request.
+
+        Raises:
+            KeyReusedError: it is to another.
+        """
+        if request.digest != self.digest:
+            raise KeyReusedError(
+                "another request was sent under this key", where=HEADER, remedy="Give each request a key of its own"
+            )
+        return self.answer
+
+
+def read_key(header: str | None) -> str:
+    """Read the header.
+
+    Raises:
+        FormatError: it is missing, or not of the form above.
+    """
+    if header is None:
+        raise FormatError(
+            "a request that writes needs a key of its own",
+            where=HEADER,
+            remedy="Send a new one with each request, and the same when you send a request again",
+        )
+    match = _FORM.fullmatch(header)
+    if match is None:
+        raise FormatError("not 1 to 128 characters of ASCII", where=HEADER)
+    return match.group(1) or match.group(2)
+
+
+def request_digest(*parts: bytes) -> bytes:
+    """A digest of what a request says: its route, what it is about, its body."""
+    digest = sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def kept_answers(connection: Connection, requests: Sequence[RequestKey]) -> dict[tuple[str, str, int], KeptAnswer]:
+    """The answers that are kept for any of these."""
+    by_client: dict[str, list[RequestKey]] = {}
+    for request in requests:
+        by_client.setdefault(request.client, []).append(request)
+    found: dict[tuple[str, str, int], KeptAnswer] = {}
+    for client, alike in by_client.items():
+        query = select(KEPT_ANSWER).where(
+            KEPT_ANSWER.c.client == client,
+            KEPT_ANSWER.c.key.in_({request.key for request in alike}),
+            KEPT_ANSWER.c.part.in_({request.part for request in alike}),
+        )
+        for row in connection.execute(query):
+            found[row.client, row.key, row.part] = KeptAnswer(row.digest, Answer(row.status, row.body, row.location))
+    return found
+
+
+def keep_answers(connection: Connection, answers: Mapping[RequestKey, Answer], *, at: int) -> None:
+    """Keep answers, in the transaction of what they tell of."""
+    columns = ("client", "key", "part", "digest", "status", "body", "location", "kept_at")
+    rows = [
+        (request.client, request.key, request.part, request.digest, answer.status, answer.body, answer.location, at)
+        for request, answer in answers.items()
+    ]
+    if rows:
+        insert_rows(connection, KEPT_ANSWER, columns, rows)
+
+
+def forget_answers(connection: Connection, *, at: int) -> int:
+    """Forget some of those that were kept long enough; answers how many."""
+    old = list(
+        connection.execute(
+            select(KEPT_ANSWER.c.client, KEPT_ANSWER.c.key, KEPT_ANSWER.c.part)
+            .where(KEPT_ANSWER.c.kept_at < at - KEPT_SECONDS)
+            .limit(_FORGOTTEN_AT_ONCE)
+        )
+    )
+    if old:
+        here = tuple_(KEPT_ANSWER.c.client, KEPT_ANSWER.c.key, KEPT_ANSWER.c.part)
+        connection.execute(delete(KEPT_ANSWER).where(here.in_([tuple(row) for row in old])))
+    return len(old)

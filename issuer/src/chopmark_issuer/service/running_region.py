@@ -1,0 +1,166 @@
+"""A region at work: its registry behind a queue of writers, what waits sent to its log, what changed published.
+
+    commit queue    writes what requests ask, a thread
+    outbox          sends what waits to the log as soon as it is committed, a thread
+    publishing      signs status lists and the bundle, and replaces public files, once something changed; a thread
+    proofs          reads the log for credentials, one request at a time
+
+Each has a client of the log of its own. One process does this for a registry; commands may go on beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from chopmark.cli.passphrase import read_passphrase
+from chopmark.credential import Credential
+from chopmark_ledger.client import LocalLedger, RemoteLedger
+from chopmark_service import telemetry
+
+from chopmark_issuer.licences.records import StoredCredential
+from chopmark_issuer.region import Region
+from chopmark_issuer.service.commit_queue import CommitQueue
+from chopmark_issuer.service.repeated_work import RepeatedWork
+from chopmark_issuer.service.service_lock import ServiceLock
+from chopmark_issuer.service.service_settings import IssuerServiceSettings
+from chopmark_issuer.settings import Settings
+
+_SEND_EVERY: Final = 5.0
+"""Seconds after which the outbox is looked at unasked: commands write beside the service, and what was refused is sent
+again."""
+_SENT_APART: Final = 0.5
+"""Seconds between two times that the outbox is sent: what several commits put there shares a batch."""
+_PUBLISHED_APART: Final = 1.0
+"""Seconds between two publications: a list of a million statuses is signed within a fifth of one."""
+
+Ledger = LocalLedger | RemoteLedger
+
+
+class RunningRegion:
+    """An open region at work, until it is closed.
+
+    Args:
+        region: open; it is closed together with this.
+        lock: of its folder, released in the end.
+        publish_every: seconds between two publications if nothing changed.
+        landmark_every: seconds after which licences get a landmark.
+        clock: answers POSIX seconds with fractions, for what is told.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        *,
+        lock: ServiceLock | None = None,
+        publish_every: float = 60,
+        landmark_every: float = 900,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.region = region
+        self._lock = lock
+        self._landmark_every = landmark_every
+        self._landmark_at = 0.0
+        self._problems: tuple[str, ...] = ()
+        self._proving = threading.Lock()
+        self._opening = threading.Lock()
+        self._ledgers: dict[str, Ledger] = {}
+        self.outbox = RepeatedWork("outbox", self._send, every=_SEND_EVERY, apart=_SENT_APART, clock=clock)
+        self.publishing = RepeatedWork(
+            "publishing", self._publish, every=publish_every, apart=_PUBLISHED_APART, clock=clock
+        )
+        self.queue = CommitQueue(region.database, region.keys, clock=region.clock, on_commit=self._committed)
+
+    def start(self) -> None:
+        """Begin to send and to publish."""
+        self.outbox.start()
+        self.publishing.start()
+
+    def prove(self, stored: StoredCredential, *, tlog_proof: bool) -> Credential:
+        """A credential with its proofs; see `Region.with_proofs` for what it raises beside errors of the log."""
+        with self._proving:
+            return self.region.with_proofs(stored, tlog_proof=tlog_proof, ledger=self._ledger("proofs"))
+
+    def close(self) -> None:
+        """Answer what waits, end the threads, close the region."""
+        with ExitStack() as stack:
+            if self._lock is not None:
+                stack.callback(self._lock.release)
+            stack.callback(self.region.close)
+            stack.callback(self._close_ledgers)
+            stack.callback(self.publishing.close)
+            stack.callback(self.outbox.close)
+            self.queue.close()
+
+    def _committed(self, statuses_changed: bool) -> None:
+        self.outbox.wake()
+        if statuses_changed:
+            self.publishing.wake()
+
+    def _send(self) -> None:
+        self.region.send(self._ledger("outbox"))
+
+    def _publish(self) -> None:
+        now = time.monotonic()
+        landmark = now >= self._landmark_at
+        done = self.region.publish(self._ledger("publishing"), landmark=landmark)
+        if landmark:
+            self._landmark_at = now + self._landmark_every
+        if done.problems != self._problems:
+            self._problems = done.problems
+            for problem in done.problems:
+                telemetry.get_logger("publishing").warning("problem", problem=problem)
+
+    def _ledger(self, user: str) -> Ledger:
+        """The client of the log for one thread; made when it is first needed, as the log may be away until then."""
+        with self._opening:  # a log of this process is opened once, by whoever comes first
+            known = self._ledgers.get(user)
+            if known is None:
+                known = self._ledgers[user] = self.region.new_ledger()
+            return known
+
+    def _close_ledgers(self) -> None:
+        if self.region.log.url is not None:
+            for ledger in self._ledgers.values():
+                ledger.close()
+
+
+def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
+    """Open a region for its service, and begin to send and to publish.
+
+    Raises:
+        ConflictError: a service runs on it already.
+        NotFoundError: there is no region.
+        ChopmarkError: it cannot be opened.
+    """
+    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
+    region = Region.open(
+        Settings(settings.data, passphrase, log_patience=settings.log_patience, key_socket=settings.key_socket)
+    )
+    lock = None
+    try:
+        lock = ServiceLock(settings.data)
+        running = RunningRegion(
+            region, lock=lock, publish_every=settings.publish_every, landmark_every=settings.landmark_every
+        )
+        running.start()
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        region.close()
+        raise
+    return running
+
+
+def check_can_run(settings: IssuerServiceSettings) -> None:
+    """Look before the service starts whether it can, to tell the operator in a sentence.
+
+    Raises:
+        ChopmarkError: as `open_running_region`.
+    """
+    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
+    Region.open(Settings(settings.data, passphrase, key_socket=settings.key_socket)).close()
+    ServiceLock(settings.data).release()

@@ -1,0 +1,1 @@
+"""Where a registry is kept: tables, migrations, bulk statements, the outbox."""
