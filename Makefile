@@ -6,7 +6,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON := $(shell command -v $(PYTHON))
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup demo test interop lint bench clean
+.PHONY: setup demo serve test interop lint bench clean
 
 setup: .venv/.synced
 
@@ -20,6 +20,9 @@ $(UV):
 
 demo: setup
 	.venv/bin/python -m examples.demo demo-output
+
+serve: setup
+	.venv/bin/python -m examples.serve serve-output
 
 test: setup
 	.venv/bin/pytest -n auto --dist worksteal -q
@@ -42,4 +45,4 @@ bench/peers/.venv/.synced: $(UV) bench/peers/uv.lock bench/peers/pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .uv bench/peers/.venv demo-output dist
+	rm -rf .venv .uv bench/peers/.venv demo-output serve-output dist

@@ -68,3 +68,9 @@ def test_a_reader_that_went_away_is_no_traceback() -> None:
         errors = process.stderr.read()
     assert process.returncode != ExitCode.VALID
     assert b"Traceback" not in errors
+
+
+def test_a_member_may_be_one_command_in_place_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [EntryPoint("dumps", "json:dumps", app.COMMAND_GROUP)]
+    monkeypatch.setattr(app, "entry_points", lambda **_: members)
+    assert "dumps" in {command.name for command in app.build("dumps").registered_commands}

@@ -47,6 +47,7 @@ from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.publishing import peers
 from chopmark_issuer.publishing.peers import WatchedLog
+from chopmark_issuer.publishing.public_files import write_root_epochs
 from chopmark_issuer.publishing.publishing import Published, publish, send
 from chopmark_issuer.publishing.region_log import (
     LogService,
@@ -194,6 +195,7 @@ class Region:
                     threshold=plan.root_threshold,
                     at=at,
                 )
+                write_root_epochs(connection, settings.public)
                 if served is None:
                     create_own(log, provider, settings.log, clock=clock, random=random)
                     for witness in plan.witnesses:

@@ -6,7 +6,8 @@
         ├── ForbiddenError           this client may not ask for that
         ├── BackpressureError        too much waits already: try again after `retry_after` seconds
         ├── SlowBodyError            the body of a request did not come in time
-        └── UnsupportedBodyError     the body of a request is of another type than is taken
+        ├── UnsupportedBodyError     the body of a request is of another type than is taken
+        └── ChildFailedError         a service of a process tree cannot be started
 
 A file that cannot be read or written is the SDK's `StorageError`, a request that is malformed its `FormatError`.
 """
@@ -42,3 +43,7 @@ class SlowBodyError(ServiceError):
 
 class UnsupportedBodyError(ServiceError):
     """The body of a request is of another type than is taken, or compressed."""
+
+
+class ChildFailedError(ServiceError):
+    """A service of a process tree cannot be started."""

@@ -34,7 +34,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def read_settings_of(
-    model: type[Settings], flags: Mapping[str, object], *, name: str, config: Path | None = None
+    model: type[Settings],
+    flags: Mapping[str, object],
+    *,
+    name: str,
+    config: Path | None = None,
+    command: str | None = None,
 ) -> Settings:
     """Put flags, the environment of this process and the file together.
 
@@ -43,6 +48,7 @@ def read_settings_of(
         flags: what the command line said, by the names of the fields; None counts as not said.
         name: the variables begin with `CHOPMARK_<NAME>_`, and the file is `<name>.toml`.
         config: the file, which must be there; else `<name>.toml` in the folder of the field `data`, where there is one.
+        command: the command whose help names the settings, where it is not `<name> serve`.
 
     Raises:
         FormatError: a setting that is unknown, missing, or not what it must be; all of them are named.
@@ -73,7 +79,9 @@ def read_settings_of(
         return model(**Read(**said).model_dump())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_sentence(each, prefix)}" for each in error.errors())
-        raise FormatError(wrong, where="settings", remedy=f"See chopmark {name} serve --help") from error
+        raise FormatError(
+            wrong, where="settings", remedy=f"See chopmark {command or f'{name} serve'} --help"
+        ) from error
 
 
 def _sentence(error: Any, prefix: str) -> str:

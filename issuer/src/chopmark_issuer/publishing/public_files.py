@@ -40,8 +40,21 @@ def write_public_files(
         StorageError: a file cannot be written.
         LedgerError: an entry is not in the published tree.
     """
+    return _write(folder, _files(connection, vouched, prove))
+
+
+def write_root_epochs(connection: Connection, folder: Path) -> list[str]:
+    """Write the root epochs alone, which a new region can show before its log has taken anything.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    return _write(folder, _root_epochs(connection))
+
+
+def _write(folder: Path, files: Iterator[tuple[str, bytes]]) -> list[str]:
     changed = []
-    for path, data in _files(connection, vouched, prove):
+    for path, data in files:
         target = folder / path
         if read_file(target, max_size=LIMITS.trust_file_size) != data:
             write_file(target, data)
@@ -49,9 +62,13 @@ def write_public_files(
     return changed
 
 
-def _files(connection: Connection, vouched: Path, prove: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:
+def _root_epochs(connection: Connection) -> Iterator[tuple[str, bytes]]:
     for row in connection.execute(select(ROOT_EPOCH).order_by(ROOT_EPOCH.c.epoch)):
         yield f"root/{row.epoch}.note", row.note
+
+
+def _files(connection: Connection, vouched: Path, prove: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:
+    yield from _root_epochs(connection)
     landmarks = select(LANDMARK_VOUCHING, OUTBOX.c.log_index).join(OUTBOX, OUTBOX.c.id == LANDMARK_VOUCHING.c.outbox_id)
     for row in connection.execute(landmarks.where(OUTBOX.c.log_index.is_not(None))):
         data = vouched_file(connection, vouched, row.origin)

@@ -6,6 +6,7 @@ import io
 import sys
 import traceback
 from importlib.metadata import entry_points
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -41,11 +42,19 @@ def build(wanted: str | None = None) -> typer.Typer:
     for member in members:
         if wanted == member.name or wanted not in own | {entry.name for entry in members}:
             try:
-                app.add_typer(member.load(), name=member.name)
+                _add(app, member.name, member.load())
             except ImportError as error:
                 # One member that is installed wrongly must not take the others' commands with it.
                 typer.echo(f"chopmark: the commands of {member.name!r} cannot be loaded: {error}", err=True)
     return app
+
+
+def _add(app: typer.Typer, name: str, loaded: Any) -> None:
+    """Add what a member offers under that name: a group of commands, or one command."""
+    if isinstance(loaded, typer.Typer):
+        app.add_typer(loaded, name=name)
+    else:
+        app.command(name)(loaded)
 
 
 def run() -> None:

@@ -1,0 +1,1 @@
+"""`make serve`: two regions of the demo as services that go on running."""
