@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, func, select
 
 
 def next_ids(connection: Connection, table: Table, count: int) -> range:
-    """The next ids of a table, for rows that this writing transaction inserts; those it leaves out are never used."""
+    """The next ids of a table, for rows that this writing transaction inserts; those at the end
+    that it leaves out are given again."""
     last = connection.execute(select(func.max(table.c.id))).scalar() or 0
     return range(last + 1, last + 1 + count)
