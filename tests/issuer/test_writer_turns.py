@@ -29,13 +29,13 @@ def test_a_writer_that_writes_again_at_once_lets_another_go_first(tmp_path: Path
             order.append("greedy again")
 
     def patient() -> None:
-        assert first.wait(20)
         with turns.taken():
             order.append("patient")
 
     threads = [threading.Thread(target=each) for each in (greedy, patient)]
-    for thread in threads:
-        thread.start()
+    threads[0].start()
+    assert first.wait(20)  # until then it is the first that holds the place of the next writer
+    threads[1].start()
     until(lambda: _waits(tmp_path / "registry.db.next"))
     waiting.set()
     for thread in threads:

@@ -260,7 +260,7 @@ def test_a_place_where_somebody_answers_already_is_told_before_anything_is_start
 
 
 def test_one_that_is_not_ready_keeps_the_others_waiting_only_for_a_while(start: Start) -> None:
-    tree = start(patience={"ready": 0.3}, log="late", issuer="")
+    tree = start(patience={"ready": 3}, log="late", issuer="")
     (line,) = tree.events("not_ready")
     assert line["child"] == "log"
     assert [each["child"] for each in tree.events("ready")] == ["issuer"]
@@ -268,7 +268,7 @@ def test_one_that_is_not_ready_keeps_the_others_waiting_only_for_a_while(start: 
 
 
 def test_a_child_that_does_not_end_is_killed_in_the_end(start: Start) -> None:
-    tree = start(patience={"stop": 0.2}, keys="", log="stubborn clinging")
+    tree = start(patience={"stop": 2}, keys="", log="stubborn clinging")
     assert tree.stop() == 0
     assert [line["child"] for line in tree.events("killed")] == ["log"]
     assert not any(map(is_there, tree.all_started))

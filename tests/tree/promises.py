@@ -28,6 +28,8 @@ AGAIN = {408, 409, 429, 503}
 """Answers after which a client sends its request again; 409 is that of a request under the same key still at work."""
 _CHECKED_AT_ONCE = 4
 _RETRY_AFTER = 0.05
+_MENDED_WITHIN = 180.0
+"""Seconds until what was killed is whole again: pauses between tries grow, and what waits on another waits for both."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ class Promises:
             list(pool.map(lambda told: self._check_answer(*told), self.acknowledged.values()))
 
     def _check_answer(self, number: str, digest: str) -> None:
-        until(lambda: self.region.licence(number)["credentials"][0]["logged"] is not False)
+        until(lambda: self.region.licence(number)["credentials"][0]["logged"] is not False, _MENDED_WITHIN)
         licence = self.region.licence(number)
         assert licence["number"] == number
         assert [each["digest"] for each in licence["credentials"]] == [digest]
@@ -126,8 +128,8 @@ class Promises:
             found[:] = [answer.data]
             return answer.status == 200
 
-        until(has_proof)
-        until(lambda: self.region.verdict(found[0])["outcome"] == "VALID")
+        until(has_proof, _MENDED_WITHIN)
+        until(lambda: self.region.verdict(found[0])["outcome"] == "VALID", _MENDED_WITHIN)
 
     def check_stored(self) -> None:
         """Hold the stopped region to all of it, by its database and its log: nothing missing, nothing twice, each

@@ -45,8 +45,14 @@ def test_no_licence_is_lost_when_processes_of_a_region_are_killed(tmp_path: Path
 
 def kill(region: ServedRegion, name: str, random: Random) -> None:
     """Kill the leading process of a service, its worker, or both at once."""
-    until(lambda: bool(region.processes(name)))
-    leader, *workers = region.processes(name)
+    found: list[int] = []
+
+    def is_found() -> bool:
+        found[:] = region.processes(name)
+        return bool(found)
+
+    until(is_found)
+    leader, *workers = found  # another look could find none any more
     victims = random.choice([[leader], workers or [leader], [leader, *workers]])
     for pid in victims:
         with contextlib.suppress(ProcessLookupError):

@@ -58,7 +58,9 @@ def test_a_port_that_is_taken_is_told_in_one_line(region: ServedRegion) -> None:
     )
     assert second.returncode == 3
     (told,) = [line for line in second.stderr.splitlines() if not line.startswith("{")]
-    assert f"somebody answers at 127.0.0.1 port {region.port + 2} already" in told
+    # The first of its four ports that answers is told; on a busy machine that need not be the first of all.
+    ports = [region.port + place for place in range(4)]
+    assert any(f"somebody answers at 127.0.0.1 port {port} already" in told for port in ports)
     assert region.is_running()
     assert region.stop() == 0
 

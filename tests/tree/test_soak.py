@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import urllib3
+
 from tests.tree.served_region import ServedRegion, path, served_region, until
 
 SECONDS = float(os.environ.get("CHOPMARK_SOAK", "6"))
@@ -59,13 +61,19 @@ class Load:
             if self.rate is not None:
                 due = began + number * SENDERS / self.rate
                 threading.Event().wait(max(0.0, due - time.monotonic()))
-            answer = self.region.issue(f"{began}-{sender}-{number}")
-            with self.mutex:
-                self.issued += 1
-                if answer.status != 201:
-                    self.wrong.append(f"{answer.status} {answer.data.decode()}")
-            if number % VERIFIED == 0 and self.region.verdict(self.credential)["outcome"] != "VALID":
-                self.wrong.append("a licence is not found valid")
+            try:
+                self._ask_once(f"{began}-{sender}-{number}", verified=number % VERIFIED == 0)
+            except (urllib3.exceptions.HTTPError, AssertionError) as error:
+                self.wrong.append(f"{type(error).__name__}: {error}")
+
+    def _ask_once(self, key: str, *, verified: bool) -> None:
+        answer = self.region.issue(key)
+        with self.mutex:
+            self.issued += 1
+            if answer.status != 201:
+                self.wrong.append(f"{answer.status} {answer.data.decode()}")
+        if verified and self.region.verdict(self.credential)["outcome"] != "VALID":
+            self.wrong.append("a licence is not found valid")
 
 
 @dataclass

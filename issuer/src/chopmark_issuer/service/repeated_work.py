@@ -1,7 +1,7 @@
 """Work that a service does again and again in a thread of its own: as soon as it is woken, and from time to time.
 
-What fails is tried again after a pause that grows from a fifth of a second to a minute, for as long as it takes;
-whoever asks is told since when, and by which error.
+What fails is tried again after a pause that grows from a fifth of a second to a quarter of a minute, for as long as
+it takes; whoever asks is told since when, and by which error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chopmark.errors import ChopmarkError
 from chopmark_service import telemetry
 
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
