@@ -22,8 +22,8 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,11 +127,9 @@ def make_application(
             application.state.service = service
             registry.register(RegionCollector(running, clock))
             telemetry.get_logger("issuer").info("open", region=running.region.region)
-            gc.collect()
-            gc.set_threshold(20_000, 20, 20)
-            gc.freeze()  # what is there by now stays: each collection would look through all of it
             async with server.told_to_stop(service.stopping.set):
-                yield
+                with _rarely_collected():
+                    yield
         finally:
             await asyncio.get_running_loop().run_in_executor(None, running.close)
             telemetry.get_logger("issuer").info("closed", region=running.region.region)
@@ -154,6 +152,20 @@ def make_application(
     _add_operation(application, registry)
     api_documents.complete(application)
     return application
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Look for garbage in cycles seldom, and never through what is there by now: that stays."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.set_threshold(20_000, 20, 20)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def openapi_document() -> str:
