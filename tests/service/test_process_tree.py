@@ -53,6 +53,8 @@ server.listen()
 print(json.dumps({"event": "listening", "name": name}), flush=True)
 if "tree" in modes:
     print(json.dumps({"service": "log", "event": "of a tree"}), flush=True)
+while "chatty" in modes:
+    os.write(1, b"\\n" * 65536)
 if "dies" in modes:
     server.accept()  # the look of the tree
     sys.exit(7)
@@ -204,6 +206,15 @@ def test_what_a_child_says_comes_out_as_lines_with_its_name(start: Start) -> Non
     assert max(map(len, said)) < 200_000
     assert said[-2:] == ["\ufffd", "{"]
     tree.stop()
+
+
+def test_a_child_that_never_stops_writing_makes_the_tree_deaf_to_nothing(start: Start) -> None:
+    tree = start(keys="", log="chatty", issuer="")
+    leader, _ = tree.started("issuer")[0]
+    os.kill(leader, signal.SIGKILL)
+    until(lambda: len(tree.started("issuer")) == 2)
+    assert tree.stop() == 0
+    assert not any(map(is_there, tree.all_started))
 
 
 def test_what_a_tree_within_the_tree_says_bears_both_names(start: Start) -> None:
