@@ -89,16 +89,23 @@ class VerifierService:
         self.clock = clock
         self.desks = DeskKeeper(lambda: trust.store, options, clock=clock)
         self.clients = ClientFile(settings.clients) if settings.clients is not None else None
+        self._audience = settings.audience
         self.authenticator = (
-            Authenticator(self.clients, audience=audience_of(trust.store.home_region), clock=clock)
-            if self.clients is not None
-            else None
+            Authenticator(self.clients, audience=self.audience, clock=clock) if self.clients is not None else None
         )
         self.small_bodies = BodyReader(max_size=MAX_BODY, memory=settings.body_memory, seconds=settings.body_timeout)
         self.pictures = BodyReader(
             max_size=pool.limits.max_size, memory=settings.body_memory, seconds=settings.body_timeout
         )
         self._filing = 0
+
+    def audience(self) -> str:
+        """What tokens for this service name in `aud`.
+
+        Raises:
+            NoDeskError: no setting says it, and whose this service is cannot be told without a desk.
+        """
+        return self._audience or audience_of(self.desks.current.desk().inspector)
 
     async def read_picture(self, data: bytes, *, known: bool) -> str:
         """The text of the code in a picture: that of the one licence code, else of whatever code there is.
@@ -207,9 +214,9 @@ class VerifierService:
             self._filing -= 1
 
 
-def audience_of(region: str) -> str:
-    """What tokens for the verifiers of a region name in `aud`."""
-    return f"verifier of {region}"
+def audience_of(inspector: str) -> str:
+    """What tokens for the verifier of an inspector's organisation name in `aud`, unless its operator says otherwise."""
+    return f"verifier of {inspector}"
 
 
 def load_desk_options(settings: VerifierSettings) -> DeskOptions | None:
