@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from chopmark.challenge import Challenge
 from chopmark.verification_record import verify_record
+from chopmark_service.request_body import FREE
 from chopmark_verifier.page import SESSION_COOKIE, choose_language
 from chopmark_verifier.qr_drawing import png, qr_modules
 from chopmark_verifier.sessions import read_passcode
@@ -166,6 +167,29 @@ def test_the_passcode_opens_a_session_whose_cookie_no_script_and_no_other_site_g
         assert (await stage.form("/page/sign-in", passcode, **{"Sec-Fetch-Site": "cross-site"})).status == 403
 
     run(out, scenario)
+
+
+def test_bodies_of_strangers_leave_room_for_those_of_inspectors_and_clients(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        cookie, token = await sign_in(stage)
+        headers = {"Content-Type": "image/png"}
+        body = bytes(FREE + 290_000)
+        held = [
+            asyncio.ensure_future(stage.ask("POST", target, headers=headers, body=[body, None]))
+            for target in ("/page/check", "/verify", "/verify")
+        ]
+        while stage.service.pictures.held == 0:
+            await asyncio.sleep(0)
+        assert (await stage.picture(body)).status == 429
+        assert (await stage.ask("POST", "/page/check", headers=headers, body=body)).status == 429
+        session = {**cookie, **headers, "X-CSRF-Token": token}
+        assert (await stage.ask("POST", "/page/check", headers=session, body=body)).status == 422, "it is no picture"
+        assert (await stage.picture(body, known=True)).status == 422
+        for each in held:
+            each.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+    run(out, scenario, body_memory=900_000)
 
 
 def test_a_record_from_the_page_needs_a_session_and_its_token(out: Any) -> None:

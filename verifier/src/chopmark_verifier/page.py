@@ -28,11 +28,13 @@ from chopmark.errors import ChopmarkError, FormatError
 from chopmark.reasons import Language
 from chopmark_service import telemetry
 from chopmark_service.problems import FAULT, answer_common
+from chopmark_service.request_body import BodyReader
 from chopmark_service.static_files import FOR_SECONDS, FileKind, StaticFiles
 from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse
 
+from chopmark_verifier.clients import INSPECTORS, STRANGERS
 from chopmark_verifier.errors import NoCodeError, SignInError
 from chopmark_verifier.licence_types import askable_types, find_type
 from chopmark_verifier.page_texts import problem_text, texts
@@ -119,6 +121,13 @@ class Visit:
         sessions = self.service.sessions
         if self.session is not None and sessions is not None and not sessions.is_token(self.session, token or ""):
             raise SignInError("the form is not of this session", where="session")
+
+    async def read(self, reader: BodyReader) -> bytes:
+        """The body: strangers together take their share of what is read at a time, and inspectors theirs.
+
+        Raises: as `BodyReader.read`.
+        """
+        return await reader.read(self.request, STRANGERS if self.session is None else INSPECTORS)
 
     def html(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template, with the words of the language."""
@@ -279,7 +288,7 @@ async def _check(visit: Visit) -> Response:
     if media_type in _PICTURES:
         visit.check_token(request.headers.get(TOKEN_HEADER))
         options = _options(dict(request.query_params))
-        shown = await service.read_picture(await service.pictures.read(request), known=visit.session is not None)
+        shown = await service.read_picture(await visit.read(service.pictures), known=visit.session is not None)
     else:
         form = await _read_form(visit)
         options = _options(form)
@@ -309,7 +318,7 @@ async def _read_form(visit: Visit) -> dict[str, str]:
     request = visit.request
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise FormatError("a form is expected", where="body")
-    body = await visit.service.small_bodies.read(request)
+    body = await visit.read(visit.service.small_bodies)
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_PARTS, encoding="utf-8", errors="strict"

@@ -37,7 +37,7 @@ from chopmark_service.request_body import BodyReader
 from fastapi import Depends, FastAPI, Request, Response
 
 from chopmark_verifier import api, page
-from chopmark_verifier.clients import ClientFile, VerifierClient
+from chopmark_verifier.clients import STRANGERS, ClientFile, VerifierClient
 from chopmark_verifier.desk import Inspection
 from chopmark_verifier.desk_keeper import DeskKeeper, DeskOptions
 from chopmark_verifier.errors import ClientListError, NoCodeError, PictureError, SeveralCodesError
@@ -332,13 +332,13 @@ async def read_shown(request: Request, service: VerifierService, client: str | N
         if request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError("a picture is not compressed once more", where="body")
         options = read_query(request)
-        picture = await service.pictures.read(request, client)
+        picture = await service.pictures.read(request, client or STRANGERS)
         return VerifyRequest(await service.read_picture(picture, known=client is not None), options)
     if media_type(request) != _JSON:
         raise UnsupportedBodyError(f"a body is {_JSON}, or a picture: {', '.join(PICTURE_TYPES)}", where="body")
     if request.url.query:
         raise FormatError("with a body of JSON all stands in the body, nothing in the query", where="query")
-    return parse_verify(await service.small_bodies.read_json(request, client or ""))
+    return parse_verify(await service.small_bodies.read_json(request, client or STRANGERS))
 
 
 def read_query(request: Request) -> VerifyOptions:
