@@ -12,7 +12,7 @@ import pytest
 from chopmark.challenge import Challenge
 from chopmark.verification_record import verify_record
 from chopmark_service.request_body import FREE
-from chopmark_verifier.page import SESSION_COOKIE, choose_language
+from chopmark_verifier.page import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
 from chopmark_verifier.qr_drawing import png, qr_modules
 from chopmark_verifier.sessions import read_passcode
 
@@ -156,7 +156,9 @@ def test_the_passcode_opens_a_session_whose_cookie_no_script_and_no_other_site_g
         ):
             answer = await stage.form("/page/sign-in", passcode, Origin=origin)
             cookie = answer.headers["set-cookie"].lower()
-            assert cookie.startswith(SESSION_COOKIE)
+            assert cookie.startswith(f"{'__host-' if is_secure else ''}chopmark_session=")
+            assert "path=/;" in cookie
+            assert "domain=" not in cookie
             assert "httponly" in cookie
             assert "samesite=strict" in cookie
             assert ("secure" in cookie) is is_secure, origin
@@ -190,6 +192,23 @@ def test_bodies_of_strangers_leave_room_for_those_of_inspectors_and_clients(out:
         await asyncio.gather(*held, return_exceptions=True)
 
     run(out, scenario, body_memory=900_000)
+
+
+def test_a_session_is_not_taken_from_a_cookie_that_a_neighbour_of_the_host_could_set(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        cookie, _ = await sign_in(stage)
+        name, _, session = cookie["Cookie"].partition("=")
+        assert name == SESSION_COOKIE
+        for host, named, is_taken in (
+            ("verifier.example", SESSION_COOKIE, True),
+            ("verifier.example", LOCAL_SESSION_COOKIE, False),
+            ("127.0.0.1:8490", LOCAL_SESSION_COOKIE, True),
+            ("[", LOCAL_SESSION_COOKIE, False),
+        ):
+            page = shown(await stage.ask("GET", "/", headers={"Host": host, "Cookie": f"{named}={session}"}))
+            assert ("/page/sign-out" in page) is is_taken, (host, named)
+
+    run(out, scenario)
 
 
 def test_a_record_from_the_page_needs_a_session_and_its_token(out: Any) -> None:

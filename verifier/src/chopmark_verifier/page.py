@@ -46,7 +46,10 @@ from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, V
 if TYPE_CHECKING:
     from chopmark_verifier.service import VerifierService
 
-SESSION_COOKIE: Final = "chopmark_session"
+SESSION_COOKIE: Final = "__Host-chopmark_session"
+"""By its name a browser takes it from this host alone and over TLS alone: no neighbour of the host can set it."""
+LOCAL_SESSION_COOKIE: Final = "chopmark_session"
+"""For plain HTTP on the very machine, where a browser takes none of that name."""
 LANGUAGE_COOKIE: Final = "chopmark_language"
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 _PICTURES: Final = ("image/png", "image/jpeg")
@@ -99,6 +102,8 @@ class Visit:
             request.headers.get("accept-language", ""),
         )
         cookie = request.cookies.get(SESSION_COOKIE)
+        if cookie is None and _is_loopback(f"http://{request.headers.get('host', '')}"):
+            cookie = request.cookies.get(LOCAL_SESSION_COOKIE)
         sessions = service.sessions
         self.session = cookie if sessions is not None and sessions.is_open(cookie) else None
 
@@ -259,9 +264,9 @@ def add_page(application: FastAPI, service_of: Callable[[Request], VerifierServi
             return visit.problem(error)
         telemetry.get_logger("page").info("signed_in")
         answer = RedirectResponse("/", int(HTTPStatus.SEE_OTHER), _HEADERS)
-        answer.set_cookie(
-            SESSION_COOKIE, session, httponly=True, samesite="strict", secure=not _is_plain_loopback(request)
-        )
+        is_local = _is_plain_loopback(request)
+        name = LOCAL_SESSION_COOKIE if is_local else SESSION_COOKIE
+        answer.set_cookie(name, session, httponly=True, samesite="strict", secure=not is_local)
         return answer
 
     @application.post("/page/sign-out", include_in_schema=False)
@@ -274,7 +279,8 @@ def add_page(application: FastAPI, service_of: Callable[[Request], VerifierServi
         if visit.session is not None and visit.service.sessions is not None:
             visit.service.sessions.end(visit.session)
         answer = RedirectResponse("/", int(HTTPStatus.SEE_OTHER), _HEADERS)
-        answer.delete_cookie(SESSION_COOKIE)
+        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=True)
+        answer.delete_cookie(LOCAL_SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
 
 
@@ -352,11 +358,15 @@ def _problem_of(error: ChopmarkError) -> tuple[str, int]:
 
 def _is_plain_loopback(request: Request) -> bool:
     """Whether the browser speaks to this very machine without TLS, where some keep no cookie that wants it."""
+    origin = request.headers.get("origin", "")
+    return origin.startswith("http://") and _is_loopback(origin)
+
+
+def _is_loopback(url: str) -> bool:
     try:
-        origin = urlsplit(request.headers.get("origin", ""))
+        return urlsplit(url).hostname in _LOOPBACK
     except ValueError:
         return False
-    return origin.scheme == "http" and origin.hostname in _LOOPBACK
 
 
 def _kind_of(name: str) -> FileKind | None:
