@@ -21,7 +21,7 @@ from chopmark_verifier.service import audience_of
 from bench.report import MILLI, Group, Table, answer
 from bench.rounds import Contender, Series, alternate
 from bench.service_process import post, send_all
-from specs.vectors.sample_world import DAY, NOW, make_world
+from specs.vectors.sample_world import DAY, INSPECTOR, NOW, make_world
 
 CLIENTS, REQUESTS = 64, 30
 REACH = 0.4
@@ -62,7 +62,7 @@ class Requests:
 
     def _token(self) -> str:
         now = time.time() + self.ahead
-        return make_token(self.key, name=CLIENT, audience=audience_of("CN-SH"), now=now, lifetime=300)
+        return make_token(self.key, name=CLIENT, audience=audience_of(INSPECTOR), now=now, lifetime=300)
 
 
 def measure(folder: Path) -> Group:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -292,6 +294,44 @@ def test_a_folder_that_others_can_write_in_is_refused(folder: KeyFolder, tmp_pat
 def test_a_path_that_is_too_long_for_a_socket_is_refused(folder: KeyFolder, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="too long"):
         SigningProcess(folder, tmp_path / ("s" * 200)).serve()
+
+
+def test_a_file_that_is_no_socket_is_refused_and_stays(folder: KeyFolder, path: Path) -> None:
+    path.write_text("somebody's")
+    with pytest.raises(StorageError, match="no socket") as caught:
+        SigningProcess(folder, path).serve()
+    assert caught.value.where == str(path)
+    assert path.read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("exhausted", ["files", "threads"])
+def test_a_process_that_has_no_room_for_a_connection_takes_those_that_come_later(
+    serving: SigningProcess, path: Path, exhausted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            tried.append(self.name)
+            raise RuntimeError("can't start new thread")
+
+    def no_file(_: socket.socket) -> Any:
+        tried.append("accept")
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(signing_process, "CONNECTIONS", 2)
+    with monkeypatch.context() as patch, ExitStack() as opened:
+        if exhausted == "threads":
+            patch.setattr(threading, "Thread", NoThread)
+        else:
+            patch.setattr(socket.socket, "accept", no_file)
+        for _ in range(3):
+            opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)).connect(str(path))
+        began = time.monotonic()
+        until(lambda: len(tried) >= 3)
+        assert time.monotonic() - began > 0.2, "it does not spin"
+    with closing(RemoteKeys(path)) as keys:
+        keys.generate()
 
 
 def test_a_second_process_is_refused_and_the_first_goes_on(folder: KeyFolder, remote: RemoteKeys, path: Path) -> None:

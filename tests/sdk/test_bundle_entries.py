@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chopmark.bundle_entries import Grant, Issuer, IssuerState, IssuerStatus, Log, Peer, StatusSigner, StatusSource
 from chopmark.closed_object import ClosedObject
+from chopmark.errors import FormatError
 from chopmark.licence_type import LocalisedText
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +98,26 @@ def test_a_signer_is_found_by_kid_within_its_window(world: World) -> None:
     source = world.home.source(signers=(StatusSigner(kid, 10, 20), StatusSigner(kid, 30, None)))
     assert [source.signer(kid, time) is not None for time in (9, 10, 20, 30)] == [False, True, False, True]
     assert source.signer(b"12345678", 10) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["..", "status/../1", "status/..", "./1", "%2e%2e/1", "status/.%2E/1", "a%2f..%2Fb", "a%5C..%5cb", "status//1"],
+)
+def test_a_uri_whose_path_leads_elsewhere_is_refused(world: World, path: str) -> None:
+    source = world.home.source(uri=f"https://cn-gd.example/{path}")
+    with pytest.raises(FormatError):
+        StatusSource.from_json(ClosedObject(source.to_json(), "status_lists[0]"))
+    with pytest.raises(FormatError):
+        Peer.from_json(
+            ClosedObject({**world.peer.peer_entry(world.floor).to_json(), "bundle_url": source.uri}, "peers[0]")
+        )
+    with pytest.raises(FormatError):
+        world.home.token(uri=source.uri)
+
+
+@pytest.mark.parametrize("path", ["status/1", ".well-known/1", "...", "a..b/..c", "%20/1"])
+def test_a_uri_may_have_dots_that_lead_nowhere(world: World, path: str) -> None:
+    source = world.home.source(uri=f"https://cn-gd.example/{path}")
+    assert StatusSource.from_json(ClosedObject(source.to_json(), "status_lists[0]")) == source
+    assert world.home.token(uri=source.uri).uri == source.uri

@@ -230,6 +230,12 @@ def test_a_status_list_of_another_regions_issuer_is_refused(world: World) -> Non
     refuse(world, "is not a", status_lists=(world.home.source(issuer="CN-GD/2"),))
 
 
+def test_a_bundle_of_more_status_lists_than_are_taken_is_refused(world: World) -> None:
+    sources = tuple(world.home.source(uri=f"https://cn-gd.example/status/{each}") for each in range(4097))
+    check_contents(contents(world, status_lists=sources[:-1]), world.home.pin)
+    refuse(world, "4097 status lists", status_lists=sources)
+
+
 def test_a_status_uri_that_stands_twice_is_refused(world: World) -> None:
     refuse(world, "stands before it", status_lists=(world.home.source(),) * 2)
 

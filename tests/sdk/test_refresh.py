@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from chopmark import TrustStore
+from chopmark import refresh as refreshing
 from chopmark.errors import StorageError
 from chopmark.keys import Ed25519Signer
+from chopmark.limits import LIMITS
 from chopmark.note import NoteSigner
 from chopmark.refresh import refresh
 
@@ -101,3 +104,27 @@ def test_logs_of_a_peer_that_home_does_not_accept_are_not_asked_for(store: Trust
     refresh(store, "CN-GD", fetch, now=NOW)
     assert "landmarks/CN-SH/1.landmarks" in asked
     assert "landmarks/CN-SH/2.landmarks" not in asked
+
+
+def test_status_lists_of_a_region_are_held_as_far_as_there_is_room(
+    store: TrustStore, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [world.home.source(uri=f"https://cn-gd.example/status/{each}") for each in range(4)]
+    home = publish(world, world.home)
+    home["bundle.note"], home["bundle.tlog-proof"] = world.home.logged(world.home_bundle(status_lists=tuple(sources)))
+
+    def publish_lists(issued_at: int) -> None:
+        for number, source in enumerate(sources):
+            token = world.home.token(uri=source.uri, issued_at=issued_at)
+            home[f"status/{number}"], home[f"status/{number}.tlog-proof"] = world.home.logged_list(token)
+
+    publish_lists(NOW - 3000)
+    token = world.home.token(uri=sources[0].uri)
+    size = len(token.data) + len(token.status_list.data)
+    monkeypatch.setattr(refreshing, "LIMITS", replace(LIMITS, status_lists_size=2 * size))
+    done = refresh(store, "CN-GD", home.get, now=NOW)
+    assert [path for path in done.taken if path.startswith("status/")] == ["status/0", "status/1"]
+    assert done.problems[-1] == f"2 status lists: not taken, those that are held take {2 * size} bytes already"
+    publish_lists(NOW - 2000)
+    done = refresh(store, "CN-GD", home.get, now=NOW)
+    assert [path for path in done.taken if path.startswith("status/")] == ["status/0", "status/1"], "they go on"

@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from chopmark_service import child_process
+from chopmark_service.child_process import Child, ChildProcess, Listens
 
 STAND_IN = '''
 """A stand-in for a service: a leading process and a worker, listening at a socket."""
@@ -53,6 +56,8 @@ server.listen()
 print(json.dumps({"event": "listening", "name": name}), flush=True)
 if "tree" in modes:
     print(json.dumps({"service": "log", "event": "of a tree"}), flush=True)
+while "chatty" in modes:
+    os.write(1, b"\\n" * 65536)
 if "dies" in modes:
     server.accept()  # the look of the tree
     sys.exit(7)
@@ -204,6 +209,31 @@ def test_what_a_child_says_comes_out_as_lines_with_its_name(start: Start) -> Non
     assert max(map(len, said)) < 200_000
     assert said[-2:] == ["\ufffd", "{"]
     tree.stop()
+
+
+def test_a_child_that_never_stops_writing_makes_the_tree_deaf_to_nothing(start: Start) -> None:
+    tree = start(keys="", log="chatty", issuer="")
+    leader, _ = tree.started("issuer")[0]
+    os.kill(leader, signal.SIGKILL)
+    until(lambda: len(tree.started("issuer")) == 2)
+    assert tree.stop() == 0
+    assert not any(map(is_there, tree.all_started))
+
+
+def test_a_child_is_read_once_in_a_turn_though_it_has_written_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = ChildProcess(Child("log", (sys.executable, "-c", "pass"), Listens(Path("log"))))
+    written = [b"one\n", b"two\n"]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(child_process, "os", SimpleNamespace(read=lambda *_: written.pop(0)))
+            lines, goes_on = process.read_lines()
+    finally:
+        process.kill()
+        os.waitpid(process.pid, 0)
+        process.close()
+    assert [json.loads(line)["text"] for line in lines] == ["one"]
+    assert goes_on
+    assert written == [b"two\n"]
 
 
 def test_what_a_tree_within_the_tree_says_bears_both_names(start: Start) -> None:

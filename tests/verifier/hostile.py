@@ -167,7 +167,9 @@ class Attacker:
         if chance.random() < 0.3:
             body = _mutated_bytes(chance, body or b"a=b")
         headers = {"Content-Type": "application/x-www-form-urlencoded", "HX-Request": chance.choice(("true", "no"))}
-        headers["Cookie"] = chance.choice(("", "chopmark_session=a", "chopmark_session=" + quote(_STRANGE), "\x01;=;;"))
+        headers["Cookie"] = chance.choice(
+            ("", "chopmark_session=a", "__Host-chopmark_session=a", "chopmark_session=" + quote(_STRANGE), "\x01;=;;")
+        )
         headers["Accept-Language"] = chance.choice(("", "zh;q=", "en;q=9e9", ",;,;", "zh-" * 400))
         return Hostile(target, body, headers)
 

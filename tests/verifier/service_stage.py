@@ -23,6 +23,7 @@ from chopmark_verifier.service import VerifierService, audience_of, make_applica
 from chopmark_verifier.service_settings import VerifierSettings
 from fastapi import FastAPI
 
+from specs.vectors.sample_world import INSPECTOR
 from tests.ledger.asgi import Answer, ask, running
 
 CLIENT = Ed25519Signer(b"\x11" * 32)
@@ -68,7 +69,9 @@ class Stage:
             credential = present(credential, self.field.world.holder, at=self.field.clock.now, **options)
         return qr_text.encode(credential.encode())
 
-    def token(self, *, name: str = "gate 3", key: Any = CLIENT, audience: str = audience_of("CN-SH")) -> dict[str, str]:
+    def token(
+        self, *, name: str = "gate 3", key: Any = CLIENT, audience: str = audience_of(INSPECTOR)
+    ) -> dict[str, str]:
         self.tokens += 1
         now = self.field.clock.now + self.tokens / 1000
         return {"Authorization": f"Bearer {make_token(key, name=name, audience=audience, now=now)}"}

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from chopmark.challenge import Challenge
 from chopmark.verification_record import verify_record
-from chopmark_verifier.page import SESSION_COOKIE, choose_language
+from chopmark_service.request_body import FREE
+from chopmark_verifier.page import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
 from chopmark_verifier.qr_drawing import png, qr_modules
 from chopmark_verifier.sessions import read_passcode
 
@@ -155,7 +156,9 @@ def test_the_passcode_opens_a_session_whose_cookie_no_script_and_no_other_site_g
         ):
             answer = await stage.form("/page/sign-in", passcode, Origin=origin)
             cookie = answer.headers["set-cookie"].lower()
-            assert cookie.startswith(SESSION_COOKIE)
+            assert cookie.startswith(f"{'__host-' if is_secure else ''}chopmark_session=")
+            assert "path=/;" in cookie
+            assert "domain=" not in cookie
             assert "httponly" in cookie
             assert "samesite=strict" in cookie
             assert ("secure" in cookie) is is_secure, origin
@@ -164,6 +167,46 @@ def test_the_passcode_opens_a_session_whose_cookie_no_script_and_no_other_site_g
         assert "That is not the passcode" in shown(wrong)
         assert "set-cookie" not in wrong.headers
         assert (await stage.form("/page/sign-in", passcode, **{"Sec-Fetch-Site": "cross-site"})).status == 403
+
+    run(out, scenario)
+
+
+def test_bodies_of_strangers_leave_room_for_those_of_inspectors_and_clients(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        cookie, token = await sign_in(stage)
+        headers = {"Content-Type": "image/png"}
+        body = bytes(FREE + 290_000)
+        held = [
+            asyncio.ensure_future(stage.ask("POST", target, headers=headers, body=[body, None]))
+            for target in ("/page/check", "/verify", "/verify")
+        ]
+        while stage.service.pictures.held == 0:
+            await asyncio.sleep(0)
+        assert (await stage.picture(body)).status == 429
+        assert (await stage.ask("POST", "/page/check", headers=headers, body=body)).status == 429
+        session = {**cookie, **headers, "X-CSRF-Token": token}
+        assert (await stage.ask("POST", "/page/check", headers=session, body=body)).status == 422, "it is no picture"
+        assert (await stage.picture(body, known=True)).status == 422
+        for each in held:
+            each.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+    run(out, scenario, body_memory=900_000)
+
+
+def test_a_session_is_not_taken_from_a_cookie_that_a_neighbour_of_the_host_could_set(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        cookie, _ = await sign_in(stage)
+        name, _, session = cookie["Cookie"].partition("=")
+        assert name == SESSION_COOKIE
+        for host, named, is_taken in (
+            ("verifier.example", SESSION_COOKIE, True),
+            ("verifier.example", LOCAL_SESSION_COOKIE, False),
+            ("127.0.0.1:8490", LOCAL_SESSION_COOKIE, True),
+            ("[", LOCAL_SESSION_COOKIE, False),
+        ):
+            page = shown(await stage.ask("GET", "/", headers={"Host": host, "Cookie": f"{named}={session}"}))
+            assert ("/page/sign-out" in page) is is_taken, (host, named)
 
     run(out, scenario)
 

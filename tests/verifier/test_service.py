@@ -18,7 +18,7 @@ from chopmark.verification_record import verify_record
 from chopmark_service import problems as common
 from chopmark_verifier import problems
 from chopmark_verifier.records import read_record, verify_filed
-from chopmark_verifier.service import openapi_document
+from chopmark_verifier.service import audience_of, openapi_document
 
 from specs.vectors.sample_world import DAY, INSPECTOR, NOW
 from tests.verifier.service_stage import OTHER, PURPOSE, TRANSPORT, Stage, staged
@@ -118,7 +118,8 @@ def test_a_stranger_files_no_record_and_asks_no_challenge(out: Any) -> None:
             {},
             stage.token(key=OTHER),
             stage.token(name="gate 4"),
-            stage.token(audience="verifier of CN-GD"),
+            stage.token(audience="verifier of CN-SH"),
+            stage.token(audience=audience_of(f"{INSPECTOR}0")),
             {"Authorization": "Basic Z2F0ZTM6"},
         ):
             assert (await stage.post(asked, headers=headers)).status == 401
@@ -213,9 +214,18 @@ def test_a_key_that_the_region_does_not_enrol_records_nothing(make_field: Callab
     async def scenario(stage: Stage) -> None:
         answer = await stage.post({"text": stage.code(), "purpose": PURPOSE, "record": True}, known=True)
         assert (answer.status, answer.json()["code"]) == (503, "no_desk")
-        assert (await stage.post({"text": stage.code()}, known=True)).json()["verdict"]["outcome"] == "VALID"
+        assert (await stage.ask("POST", "/authentication", headers=stage.token())).json()["code"] == "no_desk"
+        assert (await stage.post({"text": stage.code()})).json()["verdict"]["outcome"] == "VALID"
 
     run(make_field(without_the_key), scenario)
+
+
+def test_a_service_with_a_name_of_its_own_takes_tokens_for_that_name_only(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        assert (await stage.ask("POST", "/authentication", headers=stage.token())).status == 401
+        assert (await stage.ask("POST", "/authentication", headers=stage.token(audience="gates"))).status == 204
+
+    run(out, scenario, audience="gates")
 
 
 def test_a_record_that_cannot_be_filed_leaves_no_verdict_and_tells_no_path(out: Any) -> None:

@@ -16,10 +16,11 @@ from typing import TypeVar
 from chopmark.bundle_contents import BundleContents
 from chopmark.bundle_entries import Grant, Issuer, Log, Peer, StatusSource
 from chopmark.bundle_policies import check_log_policy, check_policy_floor
-from chopmark.errors import FormatError, RollbackError, TrustError
+from chopmark.errors import FormatError, LimitError, RollbackError, TrustError
 from chopmark.identifiers import host_of, region_of
 from chopmark.issuer_key import Key, KeyUse, Revocation, RevocationReason
 from chopmark.keys import PublicKey
+from chopmark.limits import LIMITS
 from chopmark.note import TYPE_COSIGNATURE_ML_DSA_44, TYPE_ED25519, NoteVerifier
 from chopmark.root_epoch import Roots
 
@@ -142,6 +143,10 @@ def _check_types_and_grants(contents: BundleContents) -> None:
 
 def _check_status_lists(contents: BundleContents, roots: Roots) -> None:
     issuers = {issuer.id for issuer in contents.issuers}
+    if len(contents.status_lists) > LIMITS.status_lists:
+        raise LimitError(
+            f"{len(contents.status_lists)} status lists, above the limit of {LIMITS.status_lists}", where="status_lists"
+        )
     status_keys = {(key.issuer, key.kid) for key in contents.keys if key.use is KeyUse.STATUS}
     _unique(contents.status_lists, lambda source: source.uri, "status_lists", "uri")
     for position, source in enumerate(contents.status_lists):

@@ -10,8 +10,12 @@ ISSUER = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?/[A-Za-z0-9._-]{1,64}", re.ASCI
 """`<region>/<organisation code>`."""
 ORIGIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
 """`<host>/<path>`, no scheme: the first line of a checkpoint."""
-HTTPS_URI = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?:/[A-Za-z0-9._~%-]+)+", re.ASCII)
-"""A static file; no port, query or fragment, so that one resource has one spelling."""
+HTTPS_URI = re.compile(
+    r"https://(?!.*%(?:2[EeFf]|5[Cc]))[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~%-]+)+",
+    re.ASCII,
+)
+"""A static file; no port, query or fragment, so that one resource has one spelling; and no dot segments, nor dots and
+slashes in disguise, so that its path stays where it is put."""
 TYPE_ID = ISSUER
 """`<region>/<type code>`, without the schema version."""
 

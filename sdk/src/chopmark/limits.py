@@ -33,6 +33,10 @@ class Limits:
     """Bits of an inflated status list: 2^20 entries of two bits."""
     status_token_size: int = 1024 * 1024
     """A status list token as it is stored and fetched."""
+    status_lists: int = 4096
+    """Status lists that a trust bundle names: four thousand million licences at 2^20 a list."""
+    status_lists_size: int = 512 * 1024 * 1024
+    """Status lists of one region that are held, as fetched and inflated; a list of 2^20 takes 256 KiB inflated."""
     landmark_file_size: int = 64 * 1024 * 1024
     """A landmark file: a million records."""
     trust_file_size: int = 64 * 1024 * 1024

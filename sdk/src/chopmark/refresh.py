@@ -192,13 +192,28 @@ class _Visit:
             self._take(f"{path}.landmarks", f"{path}.tlog-proof", limit, held, put, grows=True)
 
     def take_status_lists(self, bundle: TrustBundle) -> None:
-        """The status lists that the region's bundle names."""
-        for source in bundle.contents.status_lists:
+        """The status lists that the region's bundle names, as far as there is room for them."""
+        sources = bundle.contents.status_lists
+        size = sum(self._size_of(source.uri) for source in sources)
+        left_out = 0
+        for source in sources:
+            others = size - self._size_of(source.uri)
+            if others >= LIMITS.status_lists_size:
+                left_out += 1
+                continue
             path = urlsplit(source.uri).path.lstrip("/")
             token = self._store.status_list(source.uri)
             held = None if token is None else token.data
             put = partial(self._put_status_list, source.uri)
             self._take(path, f"{path}.tlog-proof", LIMITS.status_token_size, held, put)
+            size = others + self._size_of(source.uri)
+        if left_out:
+            self._tell(f"{left_out} status lists: not taken, those that are held take {size} bytes already")
+
+    def _size_of(self, uri: str) -> int:
+        """Bytes that a status list takes in memory, as it was fetched and inflated."""
+        token = self._store.status_list(uri)
+        return 0 if token is None else len(token.data) + len(token.status_list.data)
 
     def _take_roots(self) -> None:
         try:

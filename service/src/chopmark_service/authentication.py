@@ -28,6 +28,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
@@ -252,7 +253,7 @@ class Authenticator(Generic[_Known]):
 
     Args:
         clients: those who may.
-        audience: what the service calls itself.
+        audience: what the service calls itself, or answers it where it may change.
         clock: answers POSIX seconds, with fractions.
         memory: of the tokens that were used.
     """
@@ -261,12 +262,12 @@ class Authenticator(Generic[_Known]):
         self,
         clients: ClientSource[_Known],
         *,
-        audience: str,
+        audience: str | Callable[[], str],
         clock: Callable[[], float] = time.time,
         memory: TokenMemory | None = None,
     ) -> None:
         self._clients = clients
-        self._audience = audience
+        self._audience = audience if callable(audience) else partial(str, audience)
         self._clock = clock
         self._memory = TokenMemory() if memory is None else memory
         self._began = self._latest = clock()
@@ -324,8 +325,9 @@ class Authenticator(Generic[_Known]):
 
     def _check_claims(self, claims: dict[str, Any], now: float) -> None:
         issued, expires, jti = claims["iat"], claims["exp"], claims["jti"]
-        if claims["sub"] != claims["iss"] or claims["aud"] != self._audience:
-            raise _refused(f"`sub` is the client as `iss` is, and `aud` is {self._audience!r}")
+        audience = self._audience()
+        if claims["sub"] != claims["iss"] or claims["aud"] != audience:
+            raise _refused(f"`sub` is the client as `iss` is, and `aud` is {audience!r}")
         if not _is_time(issued) or not _is_time(expires) or not _is_time(claims.get("nbf", 0)):
             raise _refused("`iat` and `exp` are numbers of seconds")
         if not isinstance(jti, str) or not 1 <= len(jti) <= _MAX_JTI:

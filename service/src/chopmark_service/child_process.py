@@ -141,16 +141,15 @@ class ChildProcess:
         self.is_open = True
 
     def read_lines(self) -> tuple[list[bytes], bool]:
-        """What it has written since, as lines of JSON without newlines, and whether more may come."""
-        lines: list[bytes] = []
-        while True:
-            try:
-                data = os.read(self.output, _READ)
-            except BlockingIOError:
-                return lines, True
-            lines += self._lines(data)
-            if not data:
-                return lines, False
+        """Some of what it has written since, as lines of JSON without newlines, and whether more may come.
+
+        It is one read, so that a child that never stops writing keeps nobody from doing something else.
+        """
+        try:
+            data = os.read(self.output, _READ)
+        except BlockingIOError:
+            return [], True
+        return self._lines(data), bool(data)
 
     def terminate(self) -> None:
         """Ask its leading process to end; that one tells the others."""

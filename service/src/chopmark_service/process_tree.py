@@ -42,6 +42,8 @@ _LOOK_SELDOM = 1.0
 _REST = 60.0
 _KILLED_WITHIN = 5.0
 """Seconds that a killed process may take to be gone; one that waits for a dead disk takes longer."""
+_LAST_READS = 8
+"""Reads of what a child left when it ended: a pipe holds as much as one of them, and a worker may write on."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -255,8 +257,9 @@ class ProcessTree:
         assert process is not None  # noqa: S101 - it has just ended
         place.left.append(process)
         place.look_at = None
-        if process.is_open:
-            self._pass_on(process)
+        for _ in range(_LAST_READS):
+            if process.is_open:
+                self._pass_on(process)
         if process.is_open:  # a worker of it still has the other end, for a moment
             self._selector.unregister(process.output)
             process.close()

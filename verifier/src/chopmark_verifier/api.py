@@ -23,8 +23,9 @@ DESCRIPTION = """An inspector's system asks whether a licence is genuine, curren
 the trust store of this service alone; no registry is asked.
 
 Anybody may ask for a verdict. Records and challenges are for clients: a token is a JSON Web Token that the client signs
-with its own key (EdDSA or ES256) for one request: `iss` and `sub` are its name, `aud` is `verifier of <home region>`,
-`exp` is at most 300 seconds after `iat`, and `jti` is new each time."""
+with its own key (EdDSA or ES256) for one request: `iss` and `sub` are its name, `aud` is
+`verifier of <inspector>`, of the `inspector` in `/status`, unless the operator says otherwise, `exp` is at most 300
+seconds after `iat`, and `jti` is new each time."""
 
 _SCHEME = "client"
 _NOT_OURS = str(int(HTTPStatus.UNPROCESSABLE_ENTITY))
@@ -265,7 +266,10 @@ CHALLENGES = _route(
 )
 
 AUTHENTICATION = _route(
-    *_OF_TOKENS, answers={204: {"description": "The token is that of a client, and used up now."}}, extra=_SECURED
+    *_OF_TOKENS,
+    problems.NO_DESK,
+    answers={204: {"description": "The token is that of a client, and used up now."}},
+    extra=_SECURED,
 )
 
 STATUS = _route(

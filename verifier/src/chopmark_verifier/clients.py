@@ -23,6 +23,9 @@ from chopmark_service.json_web_key import from_jwk, thumbprint
 from chopmark_verifier.errors import ClientListError
 
 FORMAT = "chopmark/verifier-clients/v1"
+STRANGERS = "\tstrangers"
+INSPECTORS = "\tinspectors"
+"""In whose names all strangers, and all sessions of the page, take of what clients share; no client has such a name."""
 _MAX_SIZE = 4 * 1024 * 1024
 _MAX_KEYS = 8
 _MAX_NAME = 100

@@ -28,11 +28,13 @@ from chopmark.errors import ChopmarkError, FormatError
 from chopmark.reasons import Language
 from chopmark_service import telemetry
 from chopmark_service.problems import FAULT, answer_common
+from chopmark_service.request_body import BodyReader
 from chopmark_service.static_files import FOR_SECONDS, FileKind, StaticFiles
 from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse
 
+from chopmark_verifier.clients import INSPECTORS, STRANGERS
 from chopmark_verifier.errors import NoCodeError, SignInError
 from chopmark_verifier.licence_types import askable_types, find_type
 from chopmark_verifier.page_texts import problem_text, texts
@@ -44,7 +46,10 @@ from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, V
 if TYPE_CHECKING:
     from chopmark_verifier.service import VerifierService
 
-SESSION_COOKIE: Final = "chopmark_session"
+SESSION_COOKIE: Final = "__Host-chopmark_session"
+"""By its name a browser takes it from this host alone and over TLS alone: no neighbour of the host can set it."""
+LOCAL_SESSION_COOKIE: Final = "chopmark_session"
+"""For plain HTTP on the very machine, where a browser takes none of that name."""
 LANGUAGE_COOKIE: Final = "chopmark_language"
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 _PICTURES: Final = ("image/png", "image/jpeg")
@@ -97,6 +102,8 @@ class Visit:
             request.headers.get("accept-language", ""),
         )
         cookie = request.cookies.get(SESSION_COOKIE)
+        if cookie is None and _is_loopback(f"http://{request.headers.get('host', '')}"):
+            cookie = request.cookies.get(LOCAL_SESSION_COOKIE)
         sessions = service.sessions
         self.session = cookie if sessions is not None and sessions.is_open(cookie) else None
 
@@ -119,6 +126,13 @@ class Visit:
         sessions = self.service.sessions
         if self.session is not None and sessions is not None and not sessions.is_token(self.session, token or ""):
             raise SignInError("the form is not of this session", where="session")
+
+    async def read(self, reader: BodyReader) -> bytes:
+        """The body: strangers together take their share of what is read at a time, and inspectors theirs.
+
+        Raises: as `BodyReader.read`.
+        """
+        return await reader.read(self.request, STRANGERS if self.session is None else INSPECTORS)
 
     def html(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template, with the words of the language."""
@@ -250,9 +264,9 @@ def add_page(application: FastAPI, service_of: Callable[[Request], VerifierServi
             return visit.problem(error)
         telemetry.get_logger("page").info("signed_in")
         answer = RedirectResponse("/", int(HTTPStatus.SEE_OTHER), _HEADERS)
-        answer.set_cookie(
-            SESSION_COOKIE, session, httponly=True, samesite="strict", secure=not _is_plain_loopback(request)
-        )
+        is_local = _is_plain_loopback(request)
+        name = LOCAL_SESSION_COOKIE if is_local else SESSION_COOKIE
+        answer.set_cookie(name, session, httponly=True, samesite="strict", secure=not is_local)
         return answer
 
     @application.post("/page/sign-out", include_in_schema=False)
@@ -265,7 +279,8 @@ def add_page(application: FastAPI, service_of: Callable[[Request], VerifierServi
         if visit.session is not None and visit.service.sessions is not None:
             visit.service.sessions.end(visit.session)
         answer = RedirectResponse("/", int(HTTPStatus.SEE_OTHER), _HEADERS)
-        answer.delete_cookie(SESSION_COOKIE)
+        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=True)
+        answer.delete_cookie(LOCAL_SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
 
 
@@ -279,7 +294,7 @@ async def _check(visit: Visit) -> Response:
     if media_type in _PICTURES:
         visit.check_token(request.headers.get(TOKEN_HEADER))
         options = _options(dict(request.query_params))
-        shown = await service.read_picture(await service.pictures.read(request), known=visit.session is not None)
+        shown = await service.read_picture(await visit.read(service.pictures), known=visit.session is not None)
     else:
         form = await _read_form(visit)
         options = _options(form)
@@ -309,7 +324,7 @@ async def _read_form(visit: Visit) -> dict[str, str]:
     request = visit.request
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise FormatError("a form is expected", where="body")
-    body = await visit.service.small_bodies.read(request)
+    body = await visit.read(visit.service.small_bodies)
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_PARTS, encoding="utf-8", errors="strict"
@@ -343,11 +358,15 @@ def _problem_of(error: ChopmarkError) -> tuple[str, int]:
 
 def _is_plain_loopback(request: Request) -> bool:
     """Whether the browser speaks to this very machine without TLS, where some keep no cookie that wants it."""
+    origin = request.headers.get("origin", "")
+    return origin.startswith("http://") and _is_loopback(origin)
+
+
+def _is_loopback(url: str) -> bool:
     try:
-        origin = urlsplit(request.headers.get("origin", ""))
+        return urlsplit(url).hostname in _LOOPBACK
     except ValueError:
         return False
-    return origin.scheme == "http" and origin.hostname in _LOOPBACK
 
 
 def _kind_of(name: str) -> FileKind | None:

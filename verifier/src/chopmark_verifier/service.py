@@ -37,7 +37,7 @@ from chopmark_service.request_body import BodyReader
 from fastapi import Depends, FastAPI, Request, Response
 
 from chopmark_verifier import api, page
-from chopmark_verifier.clients import ClientFile, VerifierClient
+from chopmark_verifier.clients import STRANGERS, ClientFile, VerifierClient
 from chopmark_verifier.desk import Inspection
 from chopmark_verifier.desk_keeper import DeskKeeper, DeskOptions
 from chopmark_verifier.errors import ClientListError, NoCodeError, PictureError, SeveralCodesError
@@ -89,16 +89,23 @@ class VerifierService:
         self.clock = clock
         self.desks = DeskKeeper(lambda: trust.store, options, clock=clock)
         self.clients = ClientFile(settings.clients) if settings.clients is not None else None
+        self._audience = settings.audience
         self.authenticator = (
-            Authenticator(self.clients, audience=audience_of(trust.store.home_region), clock=clock)
-            if self.clients is not None
-            else None
+            Authenticator(self.clients, audience=self.audience, clock=clock) if self.clients is not None else None
         )
         self.small_bodies = BodyReader(max_size=MAX_BODY, memory=settings.body_memory, seconds=settings.body_timeout)
         self.pictures = BodyReader(
             max_size=pool.limits.max_size, memory=settings.body_memory, seconds=settings.body_timeout
         )
         self._filing = 0
+
+    def audience(self) -> str:
+        """What tokens for this service name in `aud`.
+
+        Raises:
+            NoDeskError: no setting says it, and whose this service is cannot be told without a desk.
+        """
+        return self._audience or audience_of(self.desks.current.desk().inspector)
 
     async def read_picture(self, data: bytes, *, known: bool) -> str:
         """The text of the code in a picture: that of the one licence code, else of whatever code there is.
@@ -207,9 +214,9 @@ class VerifierService:
             self._filing -= 1
 
 
-def audience_of(region: str) -> str:
-    """What tokens for the verifiers of a region name in `aud`."""
-    return f"verifier of {region}"
+def audience_of(inspector: str) -> str:
+    """What tokens for the verifier of an inspector's organisation name in `aud`, unless its operator says otherwise."""
+    return f"verifier of {inspector}"
 
 
 def load_desk_options(settings: VerifierSettings) -> DeskOptions | None:
@@ -325,13 +332,13 @@ async def read_shown(request: Request, service: VerifierService, client: str | N
         if request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError("a picture is not compressed once more", where="body")
         options = read_query(request)
-        picture = await service.pictures.read(request, client)
+        picture = await service.pictures.read(request, client or STRANGERS)
         return VerifyRequest(await service.read_picture(picture, known=client is not None), options)
     if media_type(request) != _JSON:
         raise UnsupportedBodyError(f"a body is {_JSON}, or a picture: {', '.join(PICTURE_TYPES)}", where="body")
     if request.url.query:
         raise FormatError("with a body of JSON all stands in the body, nothing in the query", where="query")
-    return parse_verify(await service.small_bodies.read_json(request, client or ""))
+    return parse_verify(await service.small_bodies.read_json(request, client or STRANGERS))
 
 
 def read_query(request: Request) -> VerifyOptions:

@@ -33,6 +33,10 @@ class VerifierSettings(BaseModel):
     passphrase_file: Path | None = Field(default=None, description="A file with the passphrase of the key.")
     records: Path | None = Field(default=None, description="The folder of the records.")
     clients: Path | None = Field(default=None, description="The list of systems that may ask and record.")
+    audience: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None,
+        description="What tokens of clients name in `aud`; else `verifier of` the inspector's organisation.",
+    )
     passcode_file: Path | None = Field(
         default=None, description="The passcode of the page; made where it is missing, in the folder of the records."
     )
@@ -103,6 +107,8 @@ def read_settings(flags: Mapping[str, object], *, config: Path | None = None) ->
     settings.sources()
     if settings.key is not None and settings.records is None:
         raise FormatError("with a key there must be a folder for its records", where="settings, records")
-    if settings.key is None and (settings.records or settings.clients or settings.passcode_file):
-        raise FormatError("records, clients and a passcode need the inspector's key", where="settings, key")
+    if settings.key is None and (settings.records or settings.clients or settings.audience or settings.passcode_file):
+        raise FormatError(
+            "records, clients, their audience and a passcode need the inspector's key", where="settings, key"
+        )
     return settings

@@ -43,6 +43,9 @@ def serve(
     clients: Annotated[
         Path | None, typer.Option("--clients", metavar="FILE", help="The systems that may record and ask.")
     ] = None,
+    audience: Annotated[
+        str | None, typer.Option("--audience", metavar="A", help="What their tokens name in `aud`; else its inspector.")
+    ] = None,
     passcode_file: Annotated[
         Path | None, typer.Option("--passcode-file", metavar="FILE", help="Of the page; else DIR/passcode of records.")
     ] = None,

@@ -11,6 +11,7 @@ SIGTERM requests that came in are answered, and the process ends.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -49,6 +50,9 @@ CONNECTIONS: Final = 32
 _REST_WITHIN: Final = 10.0
 """Seconds for the rest of a frame once its first byte came, and for an answer to be taken."""
 _STOP_WITHIN: Final = 30.0
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_EXHAUSTED_PAUSE: Final = 0.2
+"""Seconds before the next connection is taken where the system has no room for one."""
 _PEER = struct.Struct("3i")
 """struct ucred: process, user and group."""
 
@@ -100,8 +104,25 @@ class SigningProcess:
         while not self._stopping:
             ready, _, _ = select.select([listener, self._woken], [], [])
             if listener in ready and not self._stopping:
-                with contextlib.suppress(OSError):  # a peer that has gone already
-                    self._begin(listener.accept()[0])
+                try:
+                    connection, _ = listener.accept()
+                except OSError as error:  # a peer that has gone already, or no file is left to open
+                    if error.errno in _EXHAUSTED:
+                        self._logger.warning("exhausted", reason=error.strerror)
+                        self._pause()
+                    continue
+                try:
+                    self._begin(connection)
+                except OSError:  # the peer has gone
+                    connection.close()
+                except RuntimeError:  # no thread can be started now
+                    self._logger.warning("exhausted", reason="no thread can be started")
+                    self._leave(connection)
+                    self._pause()
+
+    def _pause(self) -> None:
+        """Wait for what others give back; less long if it is to stop."""
+        select.select([self._woken], [], [], _EXHAUSTED_PAUSE)
 
     def _begin(self, connection: socket.socket) -> None:
         """Give a connection to a thread of its own, if its peer is ours and there is room."""
@@ -138,10 +159,14 @@ class SigningProcess:
             with contextlib.suppress(OSError):
                 connection.sendall(encode_answer(Refusal(RefusalKind.FAULT, "a fault in the signing process")))
         finally:
-            connection.close()
-            with self._changed:
-                self._connections.discard(connection)
-                self._changed.notify_all()
+            self._leave(connection)
+
+    def _leave(self, connection: socket.socket) -> None:
+        """Close a connection, and count it no more."""
+        connection.close()
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()
 
     def _answer(self, request: Request) -> bytes:
         try:
@@ -213,7 +238,7 @@ def _listening(path: Path) -> Iterator[socket.socket]:
             ) from None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             try:
-                path.unlink(missing_ok=True)
+                _remove_former(path)
                 before = os.umask(0o177)
                 try:
                     listener.bind(str(path))
@@ -228,6 +253,19 @@ def _listening(path: Path) -> Iterator[socket.socket]:
                 path.unlink(missing_ok=True)
     finally:
         os.close(lock)
+
+
+def _remove_former(path: Path) -> None:
+    """Remove the socket that a killed process left; what is no socket is somebody's, and stays."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StorageError(
+            "what is there is no socket", where=str(path), remedy="Choose another path, or move that file away"
+        )
+    path.unlink()
 
 
 def _check_folder(folder: Path) -> None:
