@@ -278,6 +278,14 @@ def test_annulment_makes_older_versions_invalid_too(office: Any) -> None:
     assert statuses(office, issued.number) == statuses(office, changed.number) == [StatusValue.INVALID]
 
 
+def test_a_change_that_says_nothing_makes_no_version(office: Any) -> None:
+    actor = office.actor()
+    issued = office.registry.issue(actor, office.food(), at=office.now)
+    with pytest.raises(FieldError, match="nothing changes"):
+        office.registry.change(actor, issued.number, Amendment(), at=office.now + 10)
+    assert office.registry.licence(issued.number)[0].current_version == 1
+
+
 def test_an_act_out_of_order_is_refused_and_changes_nothing(office: Any) -> None:
     actor = office.actor()
     issued = office.registry.issue(actor, office.food(), at=office.now)

@@ -82,6 +82,7 @@ class Registry:
         """Change what a licence says: a new version from now on; its term stays unless the change names another.
 
         Raises:
+            FieldError: the amendment says nothing.
             LifecycleError: its state does not allow it, or the number is superseded already.
             RefusedError: and others as `issue`.
         """
@@ -229,6 +230,12 @@ class Registry:
             licence, versions = self._own(connection, actor, number, at, type_id)
             standing = _standing(connection, licence, at)
             next_state(standing.state, act)
+            if act is Act.CHANGE and amendment == Amendment():
+                raise FieldError(
+                    "nothing changes, and a new version would make the code in the holder's hand a superseded one",
+                    where="change",
+                    remedy="Name what is different: fields, days, holders or their keys",
+                )
             licence_type = type_in_use(connection, licence.type_id)
             old = versions[-1]
             first_day = calendar_day(old.first_day) if amendment.first_day is None else amendment.first_day
