@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.errors import DatabaseError, NotFoundError
 from chopmark_issuer.service import bulk_stream, service_writing
-from chopmark_issuer.service.clients import Right
+from chopmark_issuer.service.clients import Right, remove_client
 from chopmark_issuer.service.commit_queue import CommitQueue
 from chopmark_service.errors import BackpressureError
 from hypothesis import HealthCheck, given, settings
@@ -125,6 +126,33 @@ def test_a_stream_that_breaks_off_goes_on_when_it_is_sent_again(world: World, mo
             assert again[:8] == told[:8]
             assert [each["status"] for each in again] == [201] * 10
             assert await count(service) == 10
+
+    asyncio.run(run())
+
+
+def test_a_client_that_is_removed_issues_nothing_more_within_its_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_stream, "PART_LINES", 2)
+
+    async def run() -> None:
+        async with serving(world) as service:
+            commit = CommitQueue._commit
+
+            def then_removed(queue: CommitQueue, tasks: Any) -> Any:
+                outcomes = commit(queue, tasks)
+                with suppress(NotFoundError), service.region.database.writing() as connection:
+                    remove_client(connection, "office")
+                return outcomes
+
+            monkeypatch.setattr(CommitQueue, "_commit", then_removed)
+            answers = await service.bulk([line() for _ in range(6)])
+            assert [each["status"] for each in answers] == [201, 201, 403]
+            assert (answers[-1]["line"], answers[-1]["ends"]) == (3, True)
+            assert answers[-1]["problem"]["code"] == "forbidden"
+            monkeypatch.undo()
+            service.add_client()
+            assert await count(service) == 2
 
     asyncio.run(run())
 

@@ -97,7 +97,7 @@ class BulkStream:
                 if self.is_stopping() or not lines:
                     break
                 sofar = request_digest(sofar, digest(lines))
-                key = RequestKey(self.client.name, self.key, number, sofar)
+                key = RequestKey(self.client.owner, self.key, number, sofar)
                 task = await make(key, line, lines)
                 await self._finish(writing)
                 writing = _Part(key, line, asyncio.ensure_future(self._write(task)))

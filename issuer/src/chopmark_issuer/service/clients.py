@@ -57,6 +57,11 @@ class DepartmentClient:
     rights: frozenset[Right]
     keys: Mapping[str, PublicKey]
 
+    @property
+    def owner(self) -> str:
+        """Whose its kept answers are: another client of the same name, of another department, is another owner."""
+        return f"{self.department} {self.name}"
+
     def sees(self, type_id: str) -> bool:
         """Whether it may see licences of a type of its department."""
         return self.types is None or type_id in self.types
@@ -137,6 +142,12 @@ def remove_client(connection: Connection, name: str) -> None:
 def all_clients(connection: Connection) -> list[DepartmentClient]:
     """Every client, by name."""
     return [_client(row) for row in connection.execute(select(CLIENT).order_by(CLIENT.c.name))]
+
+
+def clients_named(connection: Connection, names: Iterable[str]) -> dict[str, DepartmentClient]:
+    """Those of these clients that are let in, by name, as they are now."""
+    rows = connection.execute(select(CLIENT).where(CLIENT.c.name.in_(list(names))))
+    return {row.name: _client(row) for row in rows}
 
 
 class ClientTable:
