@@ -218,6 +218,12 @@ REFUSED: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"holders": "x"}, 400, "malformed"),
     ({"holders": []}, 422, "field"),
     ({"holders": [{"name": "x", "code": "123", "code_kind": "111"}]}, 422, "field"),
+    *(
+        ({"holders": [{"name": f"Example{character}Foods"}]}, 422, "field")
+        for character in "\0\n\x1b\u200e\u202e\u2066"
+    ),
+    ({"holders": [{"name": "x", "code": "1\u202e2", "code_kind": "002"}]}, 422, "field"),
+    ({"holders": [{"name": "x", "code": "12", "code_kind": "0\n2"}]}, 422, "field"),
     ({"last_day": None}, 400, "malformed"),
     ({"first_day": "22.11.2026"}, 422, "field"),
     ({"first_day": "2026-W47-1"}, 422, "field"),
