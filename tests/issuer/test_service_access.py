@@ -181,6 +181,17 @@ def test_a_client_that_is_taken_away_or_has_another_key_is_let_in_no_longer(worl
     asyncio.run(run())
 
 
+def test_another_client_of_the_same_name_has_idempotency_keys_of_its_own(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            assert (await service.post("/licences", food(), key="a")).status == 201
+            service.add_client("office", department=TRANSPORT)
+            answer = await service.post("/licences", food(), key="a")
+            assert (answer.status, answer.json()["code"]) == (403, "no_authority")
+
+    asyncio.run(run())
+
+
 def test_a_token_for_another_region_or_of_a_stranger_is_refused(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:

@@ -183,7 +183,7 @@ async def _proven(
             raise ConflictError(f"the log refuses the credential: {stored.refused}")
         return _waiting(stored.credential.digest, published=False)
     try:
-        proven: Credential = await service.in_thread(lambda: service.running.prove(stored, tlog_proof=tlog_proof))
+        proven: Credential = await service.prove(stored, tlog_proof=tlog_proof)
     except NotPublishedError:
         return _waiting(stored.credential.digest, published=False, logged=stored.log_index)
     return proven
