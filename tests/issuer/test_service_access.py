@@ -36,6 +36,7 @@ NEEDS = {
     "POST /licences/bulk": Right.ISSUE,
     "POST /licences/revoke": Right.STATUS,
     "GET /licences": Right.READ,
+    "POST /licences/search": Right.READ,
     **{f"GET /licences/{{number}}{name}": Right.READ for name in READS},
     **{f"POST /licences/{{number}}/{name}": Right.AMEND for name in AMENDS},
     **{f"POST /licences/{{number}}/{name}": Right.STATUS for name in ACTS},
@@ -156,6 +157,8 @@ def test_a_client_that_is_narrowed_to_one_type_sees_and_changes_no_other(world: 
                 if route == "GET /licences":
                     found = (await service.get("/licences", client=narrowed)).json()["licences"]
                     assert [each["number"] for each in found] == [permit]
+                elif route == "POST /licences/search":
+                    assert status == 200
                 elif route.startswith("GET"):
                     assert (status, code) == (404, "not_found"), route
                 else:

@@ -4,7 +4,8 @@
     POST /licences                                     issue one
     POST /licences/bulk                                issue up to 100,000, NDJSON in and out
     POST /licences/revoke                              revoke up to 100,000 by number
-    GET  /licences?…                                   search; by number, holder, state, type
+    GET  /licences?…                                   search; by number, state, type
+    POST /licences/search                              search; by holder too
     GET  /licences/{number}                            a licence; …/history …/status …/credential …/qr.png …/qr.svg
     POST /licences/{number}/renew …/change             a new version
     POST /licences/{number}/suspend …/return …/revoke …/withdraw …/annul …/close
