@@ -20,11 +20,12 @@ from chopmark_issuer.errors import (
     RefusedError,
     SigningProcessError,
 )
+from chopmark_issuer.licences import bulk_issue
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.service import commit_queue, idempotency
 from chopmark_issuer.service.clients import DepartmentClient, Right, add_client, make_client, remove_client
 from chopmark_issuer.service.commit_queue import ActTask, CommitQueue, Issued, IssueTask, QueueLimits, Writing
-from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeyReusedError, RequestKey
+from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeptFullError, KeyReusedError, RequestKey
 from chopmark_issuer.storage.models import KEPT_ANSWER, LICENCE, OUTBOX
 from chopmark_service.errors import BackpressureError, ForbiddenError
 from sqlalchemy import func, select
@@ -32,7 +33,6 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.issuer.conftest import DRIVER, MARKETS, NOW, TRANSPORT
 from tests.ledger.served_log import until
-
 
 SIGNERS = {name: Ed25519Signer.generate() for name in ("office", "one", "two")}
 
@@ -211,6 +211,25 @@ def test_answers_are_forgotten_after_two_days(office: Any, make_queue: Any) -> N
     assert kept == {"b", "c"}
 
 
+def test_one_client_s_answers_take_only_so_much_room_until_they_are_forgotten(office: Any, make_queue: Any) -> None:
+    now = [NOW]
+    limits = QueueLimits(kept=3_000)
+
+    def part(text: str) -> IssueTask:
+        return IssueTask(client(), key(text), (), lambda _: Answer(200, b"x" * 1_000))
+
+    for again in (make_queue(clock=lambda: now[0], limits=limits), make_queue(clock=lambda: now[0], limits=limits)):
+        outcomes = [outcome(again.submit(part(f"key {number}"))) for number in range(4)]
+        assert [type(each) for each in outcomes] == [Answer] * 3 + [KeptFullError]
+        other = IssueTask(client("two"), key("a", name="two"), (office.food(),), encode_one)
+        assert isinstance(outcome(again.submit(other)), Answer)
+    now[0] += KEPT_SECONDS + 1
+    assert isinstance(outcome(again.submit(part("one more"))), KeptFullError)
+    now[0] += 60
+    outcome(again.submit(part("one more")))
+    assert isinstance(outcome(again.submit(part("one more"))), Answer)
+
+
 def test_when_too_much_waits_the_next_is_told_to_come_back(office: Any, make_queue: Any) -> None:
     queue = make_queue(limits=QueueLimits(waiting=3, group=2))
     with held(office):
@@ -290,7 +309,7 @@ def test_a_client_that_was_removed_or_changed_while_its_request_waited_does_noth
 def test_a_row_that_the_database_refuses_spoils_no_neighbour(
     office: Any, make_queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issue_all = commit_queue.issue_all
+    issue_all = bulk_issue.issue_all
 
     def contradict(connection: Any, keys: Any, actor: Any, requests: Any, **options: Any) -> Any:
         issued = issue_all(connection, keys, actor, requests, **options)

@@ -46,6 +46,7 @@ _REMEMBERED: Final = 8
 """Commits after which it is forgotten how many were there."""
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
+_RETRY_AFTER_FULL: Final = 3600
 
 Issued: TypeAlias = Sequence["IssuedVersion | RefusedError"]
 
@@ -59,6 +60,8 @@ class QueueLimits:
     keep them out."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
+    kept: int = 1024 * 1024 * 1024
+    """Bytes that the answers of one client may take, which are kept for two days: those to millions of licences."""
     gathering: float = 0.002
     """Seconds between two looks of a busy queue at whether those come along who were there the last time."""
     gatherings: int = 50
@@ -154,6 +157,7 @@ class CommitQueue:
         self._there: deque[int] = deque([1], maxlen=_REMEMBERED)
         self._ended = threading.Event()
         self._forget_at = 0
+        self._kept: dict[str, int] | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="commit-queue", daemon=True)
         self._thread.start()
@@ -261,6 +265,7 @@ class CommitQueue:
             kept = idempotency.kept_answers(connection, [task.key for task in tasks])
             outcomes: dict[RequestKey, _Outcome] = {}
             fresh: dict[tuple[str, str, int], Task] = {}
+            sizes = idempotency.kept_sizes(connection) if self._kept is None else self._kept
             for task in tasks:
                 known = kept.get(task.key.place)
                 if not _is_allowed(task, clients.get(task.client.name)):
@@ -268,14 +273,22 @@ class CommitQueue:
                     continue
                 if known is not None:
                     outcomes[task.key] = _outcome(partial(known.to, task.key))
+                elif sizes.get(task.key.client, 0) >= self._limits.kept:
+                    outcomes[task.key] = _too_much_kept()
                 else:
                     fresh.setdefault(task.key.place, task)
             done = self._do(connection, list(fresh.values()), clients, at)
-            idempotency.keep_answers(
-                connection, {key: outcome for key, outcome in done.items() if isinstance(outcome, Answer)}, at=at
-            )
+            answers = {key: outcome for key, outcome in done.items() if isinstance(outcome, Answer)}
+            idempotency.keep_answers(connection, answers, at=at)
+            forgotten: dict[str, int] = {}
             if at >= self._forget_at:
-                self._forget_at = at + (0 if idempotency.forget_answers(connection, at=at) else _FORGET_EVERY)
+                forgotten = idempotency.forget_answers(connection, at=at)
+                self._forget_at = at + (0 if forgotten else _FORGET_EVERY)
+        for key, answer in answers.items():
+            sizes[key.client] = sizes.get(key.client, 0) + idempotency.size_of(answer)
+        for owner, size in forgotten.items():
+            sizes[owner] = sizes.get(owner, 0) - size
+        self._kept = sizes
         outcomes.update(done)
         return [outcomes[task.key] if task.key in outcomes else _twice() for task in tasks]
 
@@ -365,6 +378,14 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return make()
     except ChopmarkError as error:
         return error
+
+
+def _too_much_kept() -> _Outcome:
+    return idempotency.KeptFullError(
+        "too many answers are kept for this client",
+        retry_after=_RETRY_AFTER_FULL,
+        remedy="Send it again when those of the day before yesterday are forgotten",
+    )
 
 
 def _twice() -> _Outcome:

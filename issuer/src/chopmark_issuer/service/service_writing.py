@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from chopmark.errors import ChopmarkError
@@ -223,17 +222,7 @@ def _streamed(service: Any, client: DepartmentClient, stream: BulkStream, work: 
 
     working.add_done_callback(ended)
 
-    async def lines() -> AsyncGenerator[bytes, None]:
-        try:
-            async for some in stream.answers():
-                yield some
-            await working
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-
-    return LinesResponse(lines(), seconds=service.body_timeout)
+    return LinesResponse(stream.answers(), working, seconds=service.body_timeout)
 
 
 def _effective_from(writing: Writing, number: str, type_id: str | None, wanted: ActRequest) -> int | None:
