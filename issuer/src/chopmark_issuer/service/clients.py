@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from chopmark.keys import PublicKey
 from chopmark_service.json_web_key import from_jwk, thumbprint, to_jwk
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from chopmark_issuer.catalogue.catalogue import type_in_use
 from chopmark_issuer.catalogue.departments import Actor, authorise
@@ -36,6 +36,7 @@ _MAX_NAME: Final = 100
 _MAX_TYPES: Final = 1000
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at whether the clients changed."""
+_NAMED: Final = select(CLIENT).where(CLIENT.c.name.in_(bindparam("names", expanding=True)))
 
 
 class Right(StrEnum):
@@ -146,7 +147,7 @@ def all_clients(connection: Connection) -> list[DepartmentClient]:
 
 def clients_named(connection: Connection, names: Iterable[str]) -> dict[str, DepartmentClient]:
     """Those of these clients that are let in, by name, as they are now."""
-    rows = connection.execute(select(CLIENT).where(CLIENT.c.name.in_(list(names))))
+    rows = connection.execute(_NAMED, {"names": list(names)})
     return {row.name: _client(row) for row in rows}
 
 

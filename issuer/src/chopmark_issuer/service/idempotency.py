@@ -20,7 +20,7 @@ from typing import Final
 
 from chopmark.errors import FormatError
 from chopmark_service.errors import BackpressureError
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_
 
 from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.storage.bulk_rows import insert_rows
@@ -32,6 +32,11 @@ _FORM: Final = re.compile(r'"([!#-\[\]-~ ]{1,128})"|([!#-\[\]-~]{1,128})', re.AS
 _FORGOTTEN_AT_ONCE: Final = 500
 _SIZE_OF_ROW: Final = 256
 """Bytes that an answer takes beside its body, about."""
+_KEPT: Final = select(KEPT_ANSWER).where(
+    KEPT_ANSWER.c.client == bindparam("client"),
+    KEPT_ANSWER.c.key.in_(bindparam("keys", expanding=True)),
+    KEPT_ANSWER.c.part.in_(bindparam("parts", expanding=True)),
+)
 
 
 class KeptFullError(BackpressureError):
@@ -120,12 +125,9 @@ def kept_answers(connection: Connection, requests: Sequence[RequestKey]) -> dict
         by_client.setdefault(request.client, []).append(request)
     found: dict[tuple[str, str, int], KeptAnswer] = {}
     for client, alike in by_client.items():
-        query = select(KEPT_ANSWER).where(
-            KEPT_ANSWER.c.client == client,
-            KEPT_ANSWER.c.key.in_({request.key for request in alike}),
-            KEPT_ANSWER.c.part.in_({request.part for request in alike}),
-        )
-        for row in connection.execute(query):
+        keys, parts = {request.key for request in alike}, {request.part for request in alike}
+        wanted = {"client": client, "keys": list(keys), "parts": list(parts)}
+        for row in connection.execute(_KEPT, wanted):
             found[row.client, row.key, row.part] = KeptAnswer(row.digest, Answer(row.status, row.body, row.location))
     return found
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select
 
 from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.errors import RefusedError
@@ -34,6 +34,7 @@ _NEWEST: Final = LICENCE.join(
     LICENCE_VERSION,
     and_(LICENCE_VERSION.c.licence_id == LICENCE.c.id, LICENCE_VERSION.c.version == LICENCE.c.current_version),
 )
+_ACTS: Final = select(ACT).where(ACT.c.licence_id == bindparam("licence_id")).order_by(ACT.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _of_holder(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def acts_of(connection: Connection, licence_id: int) -> list[ActOfLicence]:
     """The acts on a licence, in the order in which they were recorded."""
-    rows = connection.execute(select(ACT).where(ACT.c.licence_id == licence_id).order_by(ACT.c.id))
+    rows = connection.execute(_ACTS, {"licence_id": licence_id})
     return [ActOfLicence(row.kind, row.version, row.learned_at, row.effective_from, row.reason) for row in rows]
 
 
