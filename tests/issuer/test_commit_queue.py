@@ -11,22 +11,39 @@ from typing import Any
 import pytest
 from chopmark.errors import FormatError
 from chopmark.keys import Ed25519Signer
-from chopmark_issuer.errors import DatabaseError, FieldError, LifecycleError, RefusedError
+from chopmark_issuer.errors import (
+    AuthorityError,
+    ConflictError,
+    DatabaseError,
+    FieldError,
+    LifecycleError,
+    RefusedError,
+    SigningProcessError,
+)
+from chopmark_issuer.licences import bulk_issue
 from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.service import commit_queue, idempotency
-from chopmark_issuer.service.clients import DepartmentClient, Right, make_client
+from chopmark_issuer.service.clients import DepartmentClient, Right, add_client, make_client, remove_client
 from chopmark_issuer.service.commit_queue import ActTask, CommitQueue, Issued, IssueTask, QueueLimits, Writing
-from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeyReusedError, RequestKey
+from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeptFullError, KeyReusedError, RequestKey
 from chopmark_issuer.storage.models import KEPT_ANSWER, LICENCE, OUTBOX
-from chopmark_service.errors import BackpressureError
+from chopmark_service.errors import BackpressureError, ForbiddenError
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
-from tests.issuer.conftest import MARKETS, NOW
+from tests.issuer.conftest import DRIVER, MARKETS, NOW, TRANSPORT
 from tests.ledger.served_log import until
 
+SIGNERS = {name: Ed25519Signer.generate() for name in ("office", "one", "two")}
 
-def client(name: str = "office", department: str = MARKETS) -> DepartmentClient:
-    return make_client(name, department, rights=Right, keys=[Ed25519Signer.generate().public_key])
+
+def client(name: str = "office", department: str = MARKETS, **changes: Any) -> DepartmentClient:
+    return make_client(name, department, **{"rights": Right, "keys": [SIGNERS[name].public_key], **changes})
+
+
+def let_in(office: Any, changed: DepartmentClient) -> None:
+    with office.database.writing() as connection:
+        add_client(connection, changed, at=NOW, replace=True)
 
 
 def key(text: str, body: bytes = b"", *, name: str = "office", part: int = 0) -> RequestKey:
@@ -47,7 +64,7 @@ def record(office: Any, text: str, number: str, act: Act) -> ActTask:
     def do(writing: Writing) -> Answer:
         return Answer(200, writing.registry.record(writing.actor, number, act, at=writing.at).value.encode())
 
-    return ActTask(client(), key(text), do)
+    return ActTask(client(), Right.STATUS, key(text), do)
 
 
 def licences(office: Any) -> int:
@@ -58,6 +75,8 @@ def licences(office: Any) -> int:
 @pytest.fixture
 def make_queue(office: Any) -> Iterator[Callable[..., CommitQueue]]:
     made: list[CommitQueue] = []
+    for name in SIGNERS:
+        let_in(office, client(name))
 
     def make(**options: Any) -> CommitQueue:
         clock = options.pop("clock", lambda: NOW)
@@ -101,7 +120,7 @@ def test_requests_share_a_transaction_and_a_refused_one_spoils_no_neighbour(offi
     assert [type(each) for each in outcomes] == [Answer, Answer, FieldError, Answer, LifecycleError, Answer]
     assert licences(office) == 4
     assert commits[0] is False
-    assert any(commits[1:])
+    until(lambda: any(commits[1:]))  # it is called once the futures are answered
     assert len(commits) <= 3
 
 
@@ -113,7 +132,7 @@ def test_a_fault_in_one_act_spoils_no_neighbour_and_leaves_nothing_of_its_own(of
     queue = make_queue()
     with held(office):
         blocked = queue.submit(issue(office, "blocked"))
-        futures = [queue.submit(issue(office, "a")), queue.submit(ActTask(client(), key("b"), fault))]
+        futures = [queue.submit(issue(office, "a")), queue.submit(ActTask(client(), Right.STATUS, key("b"), fault))]
     assert [type(outcome(each)) for each in (blocked, *futures)] == [Answer, Answer, KeyError]
     assert licences(office) == 2
 
@@ -192,6 +211,25 @@ def test_answers_are_forgotten_after_two_days(office: Any, make_queue: Any) -> N
     assert kept == {"b", "c"}
 
 
+def test_one_client_s_answers_take_only_so_much_room_until_they_are_forgotten(office: Any, make_queue: Any) -> None:
+    now = [NOW]
+    limits = QueueLimits(kept=3_000)
+
+    def part(text: str) -> IssueTask:
+        return IssueTask(client(), key(text), (), lambda _: Answer(200, b"x" * 1_000))
+
+    for again in (make_queue(clock=lambda: now[0], limits=limits), make_queue(clock=lambda: now[0], limits=limits)):
+        outcomes = [outcome(again.submit(part(f"key {number}"))) for number in range(4)]
+        assert [type(each) for each in outcomes] == [Answer] * 3 + [KeptFullError]
+        other = IssueTask(client("two"), key("a", name="two"), (office.food(),), encode_one)
+        assert isinstance(outcome(again.submit(other)), Answer)
+    now[0] += KEPT_SECONDS + 1
+    assert isinstance(outcome(again.submit(part("one more"))), KeptFullError)
+    now[0] += 60
+    outcome(again.submit(part("one more")))
+    assert isinstance(outcome(again.submit(part("one more"))), Answer)
+
+
 def test_when_too_much_waits_the_next_is_told_to_come_back(office: Any, make_queue: Any) -> None:
     queue = make_queue(limits=QueueLimits(waiting=3, group=2))
     with held(office):
@@ -241,6 +279,70 @@ def test_a_database_that_fails_is_told_to_all_and_the_queue_goes_on(
     assert isinstance(outcome(queue.submit(issue(office, "a"))), DatabaseError)
     monkeypatch.undo()
     assert isinstance(outcome(queue.submit(issue(office, "a"))), Answer)
+
+
+def test_a_client_that_was_removed_or_changed_while_its_request_waited_does_nothing_more(
+    office: Any, make_queue: Any
+) -> None:
+    queue = make_queue()
+    number = outcome(queue.submit(issue(office, "first"))).body.decode()  # type: ignore[union-attr]
+    changes = (
+        client(rights=[Right.READ]),
+        client(department=TRANSPORT),
+        client(keys=[Ed25519Signer.generate().public_key]),
+    )
+    for place, changed in enumerate(changes):
+        let_in(office, changed)
+        tasks = [issue(office, f"a{place}"), record(office, f"b{place}", number, Act.SUSPEND)]
+        assert [type(outcome(queue.submit(task))) for task in tasks] == [ForbiddenError] * 2
+    let_in(office, client(types=[DRIVER]))
+    assert isinstance(outcome(queue.submit(issue(office, "c"))), AuthorityError)
+    with office.database.writing() as connection:
+        remove_client(connection, "office")
+    assert isinstance(outcome(queue.submit(issue(office, "first"))), ForbiddenError)
+    assert isinstance(outcome(queue.submit(issue(office, "d"))), ForbiddenError)
+    assert licences(office) == 1
+    let_in(office, client())
+    assert isinstance(outcome(queue.submit(issue(office, "d"))), Answer)
+
+
+def test_a_row_that_the_database_refuses_spoils_no_neighbour(
+    office: Any, make_queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue_all = bulk_issue.issue_all
+
+    def contradict(connection: Any, keys: Any, actor: Any, requests: Any, **options: Any) -> Any:
+        issued = issue_all(connection, keys, actor, requests, **options)
+        if any(request.fields["business_name"] == "bad" for request in requests):
+            raise IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
+        return issued
+
+    monkeypatch.setattr(commit_queue, "issue_all", contradict)
+    queue = make_queue()
+    with held(office):
+        futures = [queue.submit(issue(office, "blocked"))]
+        futures += [queue.submit(issue(office, "a")), queue.submit(issue(office, "b"))]
+        futures.append(queue.submit(issue(office, "c", fields={"business_name": "bad"})))
+    assert [type(outcome(each)) for each in futures] == [Answer, Answer, Answer, ConflictError]
+    assert licences(office) == 3
+
+
+def test_a_signing_process_that_is_away_is_waited_for_once_in_a_transaction(office: Any, make_queue: Any) -> None:
+    class Away:
+        waited = 0
+
+        def signing(self, *_: Any) -> Any:
+            self.waited += 1
+            raise SigningProcessError("the signing process does not answer")
+
+    queue = make_queue()
+    number = outcome(queue.submit(issue(office, "first"))).body.decode()  # type: ignore[union-attr]
+    queue._keys = away = Away()
+    names = ("office", "one", "two")
+    tasks: list[Any] = [IssueTask(client(name), key("a", name=name), (office.food(),), encode_one) for name in names]
+    outcomes = queue._commit([*tasks, record(office, "suspend", number, Act.SUSPEND)])
+    assert [type(each) for each in outcomes] == [SigningProcessError] * 3 + [Answer]
+    assert away.waited == 1
 
 
 @pytest.mark.parametrize("header", ["", "x" * 129, "a\nb", "ä", '"', 'a"b', '"a'])

@@ -13,6 +13,7 @@ from chopmark.status import StatusListToken
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.region import Region
 from chopmark_issuer.service import running_region
+from chopmark_issuer.service.repeated_work import LoopStatus
 from chopmark_issuer.service.running_region import RunningRegion, open_running_region
 from chopmark_issuer.service.service_lock import ServiceLock
 from chopmark_issuer.service.service_settings import IssuerServiceSettings
@@ -63,7 +64,7 @@ def test_every_licence_gets_the_one_index_that_the_log_gave_it_however_the_log_a
     hows = ["not at all", "lost", "twice", "lost", "lost", "not at all", "well"]
     make = Region.new_ledger
     monkeypatch.setattr(
-        Region, "new_ledger", lambda region: Away(make(region), lambda: hows.pop(0) if hows else "well")
+        Region, "new_ledger", lambda region, **_: Away(make(region), lambda: hows.pop(0) if hows else "well")
     )
 
     async def run() -> None:
@@ -93,7 +94,7 @@ def test_a_log_that_is_away_keeps_nobody_from_issuing_and_is_told(
 ) -> None:
     how = ["not at all"]
     make = Region.new_ledger
-    monkeypatch.setattr(Region, "new_ledger", lambda region: Away(make(region), lambda: how[0]))
+    monkeypatch.setattr(Region, "new_ledger", lambda region, **_: Away(make(region), lambda: how[0]))
 
     async def run() -> None:
         async with serving(world) as service:
@@ -135,6 +136,44 @@ def test_a_revocation_is_in_the_published_status_list_within_seconds(world: Worl
     asyncio.run(run())
 
 
+def test_credentials_that_wait_for_a_log_keep_nobody_else_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = threading.Event()
+
+    async def run() -> None:
+        async with serving(world) as service:
+            number = (await service.post("/licences", food())).json()["number"]
+            service.region.publish()
+
+            def slow(*_: Any, **__: Any) -> Any:
+                going_on.wait(20)
+                raise LogUnreachableError("the answer did not come in time", where="http://192.0.2.1")
+
+            monkeypatch.setattr(Region, "with_proofs", slow)
+            target = f"/licences/{number}/credential"
+            waiting = [asyncio.ensure_future(service.get(target)) for _ in range(64)]
+            while service.running.proofs._waiting < 64:
+                await asyncio.sleep(0)
+            assert (await asyncio.wait_for(service.get("/types"), 10)).status == 200
+            refused = await service.get(target)
+            assert (refused.status, refused.json()["code"]) == (503, "log_unavailable")
+            going_on.set()
+            assert {answer.status for answer in await asyncio.gather(*waiting)} == {503}
+
+            going_on.clear()
+            monkeypatch.setattr(service.running.outbox, "status", lambda: LoopStatus(None, "LogUnreachableError", 1.0))
+            first = asyncio.ensure_future(service.get(target))
+            while service.running.proofs._waiting == 0:
+                await asyncio.sleep(0)
+            assert (await service.get(target)).status == 503
+            assert not first.done()
+            going_on.set()
+            assert (await first).status == 503
+
+    asyncio.run(run())
+
+
 def test_what_the_log_takes_late_is_asked_for_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answering = threading.Event()
 
@@ -143,7 +182,7 @@ def test_what_the_log_takes_late_is_asked_for_meanwhile(world: World, monkeypatc
         return "well"
 
     make = Region.new_ledger
-    monkeypatch.setattr(Region, "new_ledger", lambda region: Away(make(region), how))
+    monkeypatch.setattr(Region, "new_ledger", lambda region, **_: Away(make(region), how))
 
     async def run() -> None:
         async with serving(world) as service:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from chopmark.credential import Credential
 from chopmark_issuer.service import problems
+from chopmark_issuer.service import search as search_module
 from chopmark_issuer.service.service import openapi_document
 
 from tests.issuer.conftest import DRIVER, FOOD, MARKETS, PERMIT, World
@@ -26,9 +28,11 @@ def test_a_licence_is_issued_read_and_found(world: World) -> None:
             licence = (await service.get(answer.headers["location"])).json()
             assert licence["fields"] == {"business_name": "示例餐饮有限公司"}
             assert (licence["state"], licence["version"], licence["first_day"]) == ("valid", 1, "2026-11-01")
-            for query in (f"number={number}", f"holder_name={quote('示例')}", "state=valid", f"type={quote(FOOD)}"):
+            for query in (f"number={number}", "state=valid", f"type={quote(FOOD)}"):
                 found = (await service.get(f"/licences?{query}")).json()
                 assert [each["number"] for each in found["licences"]] == [number]
+            for asked in ({}, {"number": number}, {"holder_name": "示例", "state": "valid", "type": FOOD, "limit": 1}):
+                assert await search(service, **asked) == [number]
             assert (await service.get("/licences?state=revoked")).json() == {"licences": []}
 
     asyncio.run(run())
@@ -135,7 +139,7 @@ def test_a_search_goes_through_all_licences_page_by_page(world: World) -> None:
                 found += [each["number"] for each in page["licences"]]
                 target = f"/licences?limit=2&after={page['next']}" if "next" in page else ""
             assert found == made
-            named = (await service.get(f"/licences?holder_name={quote('店 1')}")).json()
+            named = (await service.post("/licences/search", {"holder_name": "店 1"}, key=None)).json()
             assert [each["number"] for each in named["licences"]] == [made[1], made[4]]
             assert [each["holders"] for each in named["licences"]] == [[{"name": "店 1"}, {"name": "Partner"}]] * 2
             for wrong in (
@@ -145,9 +149,46 @@ def test_a_search_goes_through_all_licences_page_by_page(world: World) -> None:
                 "after=x",
                 "state=gone",
                 "sate=valid",
+                "holder_code=1234",
+                "holder_name=abcd",
                 "number=1&number=2",
             ):
                 assert (await service.get(f"/licences?{wrong}")).status == 400, wrong
+
+    asyncio.run(run())
+
+
+async def search(service: Service, **asked: Any) -> list[str]:
+    answer = await service.post("/licences/search", asked, key=None)
+    assert answer.status == 200, answer.body
+    return [each["number"] for each in answer.json()["licences"]]
+
+
+def test_a_search_by_holder_is_refused_where_it_is_wrong_or_too_many_are_alike(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "MAX_ALIKE", 3)
+
+    async def run() -> None:
+        async with serving(world) as service:
+            for number in range(4):
+                await service.post("/licences", food(holders=[{"name": f"店铺 {number}"}]))
+            found = await search(service, holder_name="店铺 2")
+            assert len(found) == 1
+            assert await search(service, holder_name="店铺", number=found[0]) == found
+            refused = await service.post("/licences/search", {"holder_name": "店铺"}, key=None)
+            assert (refused.status, refused.json()["code"]) == (422, "refused")
+            for wrong in (
+                {"holder_name": "店"},
+                {"limit": 0},
+                {"limit": 201},
+                {"limit": True},
+                {"after": "x"},
+                {"state": "gone"},
+                {"name": "x"},
+                {"number": None},
+            ):
+                assert (await service.post("/licences/search", wrong, key=None)).status == 400, wrong
 
     asyncio.run(run())
 
@@ -158,7 +199,8 @@ def test_holders_are_found_by_code_and_what_has_expired_by_its_state(world: Worl
             code = {"code": "91440101MA59ABCD2P", "code_kind": "002"}
             held = (await service.post("/licences", food(holders=[{"name": "甲", **code}]))).json()["number"]
             await service.post("/licences", food())
-            found = (await service.get(f"/licences?holder_code={code['code']}")).json()["licences"]
+            asked = {"holder_code": code["code"]}
+            found = (await service.post("/licences/search", asked, key=None)).json()["licences"]
             assert [(each["number"], each["holders"]) for each in found] == [(held, [{"name": "甲", **code}])]
             world.clock.time += 400 * 86_400
             service.now[0] += 1
@@ -218,6 +260,12 @@ REFUSED: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"holders": "x"}, 400, "malformed"),
     ({"holders": []}, 422, "field"),
     ({"holders": [{"name": "x", "code": "123", "code_kind": "111"}]}, 422, "field"),
+    *(
+        ({"holders": [{"name": f"Example{character}Foods"}]}, 422, "field")
+        for character in "\0\n\x1b\u200e\u202e\u2066"
+    ),
+    ({"holders": [{"name": "x", "code": "1\u202e2", "code_kind": "002"}]}, 422, "field"),
+    ({"holders": [{"name": "x", "code": "12", "code_kind": "0\n2"}]}, 422, "field"),
     ({"last_day": None}, 400, "malformed"),
     ({"first_day": "22.11.2026"}, 422, "field"),
     ({"first_day": "2026-W47-1"}, 422, "field"),

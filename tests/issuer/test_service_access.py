@@ -36,6 +36,7 @@ NEEDS = {
     "POST /licences/bulk": Right.ISSUE,
     "POST /licences/revoke": Right.STATUS,
     "GET /licences": Right.READ,
+    "POST /licences/search": Right.READ,
     **{f"GET /licences/{{number}}{name}": Right.READ for name in READS},
     **{f"POST /licences/{{number}}/{name}": Right.AMEND for name in AMENDS},
     **{f"POST /licences/{{number}}/{name}": Right.STATUS for name in ACTS},
@@ -156,6 +157,8 @@ def test_a_client_that_is_narrowed_to_one_type_sees_and_changes_no_other(world: 
                 if route == "GET /licences":
                     found = (await service.get("/licences", client=narrowed)).json()["licences"]
                     assert [each["number"] for each in found] == [permit]
+                elif route == "POST /licences/search":
+                    assert status == 200
                 elif route.startswith("GET"):
                     assert (status, code) == (404, "not_found"), route
                 else:
@@ -177,6 +180,17 @@ def test_a_client_that_is_taken_away_or_has_another_key_is_let_in_no_longer(worl
             assert (await service.get("/types")).status == 401
             service.signers["office"] = new
             assert (await service.get("/types")).status == 200
+
+    asyncio.run(run())
+
+
+def test_another_client_of_the_same_name_has_idempotency_keys_of_its_own(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            assert (await service.post("/licences", food(), key="a")).status == 201
+            service.add_client("office", department=TRANSPORT)
+            answer = await service.post("/licences", food(), key="a")
+            assert (answer.status, answer.json()["code"]) == (403, "no_authority")
 
     asyncio.run(run())
 

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chopmark.bundle_entries import IssuerState
@@ -398,16 +398,22 @@ class Region:
         with self.database.writing() as connection:
             peers.end_peer(connection, region, at=self.clock())
 
-    def new_ledger(self) -> LocalLedger | RemoteLedger:
+    def new_ledger(self, *, patience: float | None = None) -> LocalLedger | RemoteLedger:
         """The region's log for another thread: a new client of it where it is served, which the caller closes, else the
         one of this process.
+
+        Args:
+            patience: seconds to wait for a served log at most, where that is less than the settings say.
 
         Raises: as `ledger`.
         """
         if self.log.url is None:
             return self.ledger
         key = self.keys.signer(self._log_key().kid)
-        return open_served(self.log, key, self.settings, region=self.region, random=self._random)
+        settings = self.settings
+        if patience is not None:
+            settings = replace(settings, log_patience=min(patience, settings.log_patience))
+        return open_served(self.log, key, settings, region=self.region, random=self._random)
 
     def with_proofs(
         self, stored: StoredCredential, *, tlog_proof: bool = False, ledger: LocalLedger | RemoteLedger | None = None

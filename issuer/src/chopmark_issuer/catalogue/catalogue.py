@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from chopmark import organisation_code
@@ -21,7 +21,7 @@ from chopmark.closed_object import ClosedObject
 from chopmark.errors import FormatError
 from chopmark.identifiers import region_of
 from chopmark.licence_type import Field, FieldDisclosure, FieldKind, HolderBinding, LicenceType
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from chopmark_issuer.catalogue.documents import read_document
 from chopmark_issuer.catalogue.terms import day_at, day_of, read_day, term_of, zone_named
@@ -33,6 +33,9 @@ GB_T_36904 = "GB/T 36904"
 _MAX_LENGTH = 500
 _INTEGER_MAX = 2**53
 """Integers pass through JSON on their way."""
+_SCHEMAS: Final = select(LICENCE_TYPE.c.definition).where(LICENCE_TYPE.c.type_id == bindparam("type_id"))
+_SCHEMA: Final = _SCHEMAS.where(LICENCE_TYPE.c.schema_version == bindparam("schema_version"))
+_NEWEST_SCHEMA: Final = _SCHEMAS.order_by(LICENCE_TYPE.c.schema_version.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +224,7 @@ def type_in_use(connection: Connection, type_id: str) -> CatalogueType:
     Raises:
         NotFoundError: there is no such type.
     """
-    definition = connection.execute(
-        select(LICENCE_TYPE.c.definition)
-        .where(LICENCE_TYPE.c.type_id == type_id)
-        .order_by(LICENCE_TYPE.c.schema_version.desc())
-        .limit(1)
-    ).scalar()
+    definition = connection.execute(_NEWEST_SCHEMA, {"type_id": type_id}).scalar()
     if definition is None:
         raise NotFoundError(
             f"the catalogue has no type {type_id!r}", remedy="Add it: chopmark issuer add-type FILE.json"
@@ -240,11 +238,7 @@ def type_of_schema(connection: Connection, type_id: str, schema_version: int) ->
     Raises:
         NotFoundError: there is none.
     """
-    definition = connection.execute(
-        select(LICENCE_TYPE.c.definition).where(
-            LICENCE_TYPE.c.type_id == type_id, LICENCE_TYPE.c.schema_version == schema_version
-        )
-    ).scalar()
+    definition = connection.execute(_SCHEMA, {"type_id": type_id, "schema_version": schema_version}).scalar()
     if definition is None:
         raise NotFoundError(f"the catalogue has no schema version {schema_version} of {type_id!r}")
     return _stored_type(definition)

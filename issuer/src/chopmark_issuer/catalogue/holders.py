@@ -24,6 +24,7 @@ CITIZEN = "111"
 ORGANISATION = "001"
 _CITIZEN = re.compile(r"[0-9]{17}[0-9X]", re.ASCII)
 _LONGEST = 500
+_LONGEST_KIND = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,16 @@ def checked_holders(holders: Sequence[Holder]) -> tuple[Holder, ...]:
     """Hold holders against the rules of their codes; no error repeats a name or code.
 
     Raises:
-        FieldError: there is none, a name is empty or too long, or a code is not of its kind.
+        FieldError: there is none, a name is empty, too long, or has a character that cannot be printed, or a code is
+            not of its kind.
     """
     if not holders:
         raise FieldError("a licence has at least one holder", where="holder")
     for holder in holders:
         if not holder.name.strip() or len(holder.name) > _LONGEST:
             raise FieldError(f"a holder's name has 1 to {_LONGEST} characters", where="holder name")
+        if not holder.name.isprintable():
+            raise FieldError("a character that cannot be printed", where="holder name")
         _check_code(holder.code_kind, holder.code)
     return tuple(holders)
 
@@ -55,8 +59,10 @@ def _check_code(kind: str | None, code: str | None) -> None:
         raise FieldError("code and kind of code stand together, or both are left out", where="holder code")
     if kind is None or code is None:
         return
-    if not 0 < len(code) <= _LONGEST:
-        raise FieldError(f"a holder's code has 1 to {_LONGEST} characters", where="holder code")
+    if not 0 < len(code) <= _LONGEST or not code.isprintable():
+        raise FieldError(f"a holder's code has 1 to {_LONGEST} printable characters", where="holder code")
+    if not 0 < len(kind) <= _LONGEST_KIND or not kind.isprintable():
+        raise FieldError(f"a kind of code has 1 to {_LONGEST_KIND} printable characters", where="holder code")
     if kind == ORGANISATION:
         try:
             organisation_code.validate(code)

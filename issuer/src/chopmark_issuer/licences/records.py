@@ -1,16 +1,21 @@
-"""Reading of what the registry holds: licences, their versions, acts and credentials."""
+"""Reading of what the registry holds: licences, their versions, acts and credentials.
+
+Statements that every look-up needs are made once: to put one together takes SQLAlchemy longer than SQLite takes to
+answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from chopmark import cbor
 from chopmark.cbor import Value
 from chopmark.credential import Credential
 from chopmark.errors import FormatError
 from chopmark.status import StatusValue
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, bindparam, or_, select
 
 from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.errors import ConflictError, DatabaseError, NotFoundError
@@ -19,6 +24,27 @@ from chopmark_issuer.storage.models import ACT, CREDENTIAL, HOLDER, LICENCE, LIC
 
 CREDENTIALS_OF_LICENCES = CREDENTIAL.join(LICENCE_VERSION, LICENCE_VERSION.c.id == CREDENTIAL.c.version_id).join(
     LICENCE, LICENCE.c.id == LICENCE_VERSION.c.licence_id
+)
+_LICENCES_OF_NUMBER: Final = (
+    select(LICENCE)
+    .where(
+        LICENCE.c.id.in_(select(LICENCE_VERSION.c.licence_id).where(LICENCE_VERSION.c.number == bindparam("number"))),
+        or_(bindparam("department", type_=String).is_(None), LICENCE.c.department_id == bindparam("department")),
+        or_(bindparam("type_id", type_=String).is_(None), LICENCE.c.type_id == bindparam("type_id")),
+    )
+    .order_by(LICENCE.c.id)
+)
+_VERSIONS: Final = (
+    select(LICENCE_VERSION)
+    .where(LICENCE_VERSION.c.licence_id == bindparam("licence_id"))
+    .order_by(LICENCE_VERSION.c.version)
+)
+_HOLDERS: Final = select(HOLDER).where(HOLDER.c.version_id == bindparam("version_id")).order_by(HOLDER.c.position)
+_CREDENTIALS: Final = (
+    select(CREDENTIAL, OUTBOX.c.log_index, OUTBOX.c.refused)
+    .join(OUTBOX, OUTBOX.c.id == CREDENTIAL.c.outbox_id)
+    .where(CREDENTIAL.c.version_id == bindparam("version_id"))
+    .order_by(CREDENTIAL.c.id)
 )
 
 
@@ -84,16 +110,8 @@ def find_licence(
         NotFoundError: there is none.
         ConflictError: licences of several types have it.
     """
-    query = (
-        select(LICENCE)
-        .where(LICENCE.c.id.in_(select(LICENCE_VERSION.c.licence_id).where(LICENCE_VERSION.c.number == number)))
-        .order_by(LICENCE.c.id)
-    )
-    if department is not None:
-        query = query.where(LICENCE.c.department_id == department)
-    if type_id is not None:
-        query = query.where(LICENCE.c.type_id == type_id)
-    rows = connection.execute(query).all()
+    wanted = {"number": number, "department": department, "type_id": type_id}
+    rows = connection.execute(_LICENCES_OF_NUMBER, wanted).all()
     if not rows:
         raise NotFoundError("there is no licence of that number", where=number[:200])
     if len(rows) > 1:
@@ -108,9 +126,7 @@ def find_licence(
 
 def versions(connection: Connection, licence_id: int) -> list[Version]:
     """The versions of a licence, oldest first."""
-    rows = connection.execute(
-        select(LICENCE_VERSION).where(LICENCE_VERSION.c.licence_id == licence_id).order_by(LICENCE_VERSION.c.version)
-    )
+    rows = connection.execute(_VERSIONS, {"licence_id": licence_id})
     return [
         Version(
             row.id,
@@ -132,18 +148,13 @@ def versions(connection: Connection, licence_id: int) -> list[Version]:
 
 def holders(connection: Connection, version_id: int) -> tuple[Holder, ...]:
     """The holders of a version, in their order."""
-    rows = connection.execute(select(HOLDER).where(HOLDER.c.version_id == version_id).order_by(HOLDER.c.position))
+    rows = connection.execute(_HOLDERS, {"version_id": version_id})
     return tuple(Holder(row.name, row.code, row.code_kind) for row in rows)
 
 
 def credentials(connection: Connection, version_id: int) -> list[StoredCredential]:
     """The credentials of a version, oldest first."""
-    rows = connection.execute(
-        select(CREDENTIAL, OUTBOX.c.log_index, OUTBOX.c.refused)
-        .join(OUTBOX, OUTBOX.c.id == CREDENTIAL.c.outbox_id)
-        .where(CREDENTIAL.c.version_id == version_id)
-        .order_by(CREDENTIAL.c.id)
-    )
+    rows = connection.execute(_CREDENTIALS, {"version_id": version_id})
     return [
         StoredCredential(
             row.id,

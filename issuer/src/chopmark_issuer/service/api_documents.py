@@ -15,6 +15,7 @@ from chopmark_issuer.service.bulk_stream import MAX_LINES, MEDIA_TYPE
 from chopmark_issuer.service.idempotency import HEADER
 from chopmark_issuer.service.problems import Problem, documented
 from chopmark_issuer.service.published_files import STATUS_LIST, TEXT
+from chopmark_issuer.service.search import MAX_PAGE
 
 DESCRIPTION = """The licence registry of a region: systems of its departments issue licences, change them and read them.
 
@@ -327,46 +328,80 @@ TYPES: Final = _route(
     *_OF_TOKENS, answers={200: _answer("The types.", _object({"types": _list(_TYPE_SCHEMA)}))}, extra=_SECURED
 )
 TYPE: Final = _route(*_OF_TOKENS, problems.NOT_FOUND, answers={200: _answer("The type.", _TYPE_SCHEMA)}, extra=_SECURED)
-SEARCH: Final = _route(
-    *_OF_TOKENS,
-    answers={
-        200: _answer(
-            "Licences in the order they were entered; `next` is the `after` of the next page, if there may be one.",
-            _object(
-                {
-                    "licences": _list(
-                        _object(
-                            {
-                                "number": _TEXT,
-                                "type": _TEXT,
-                                "state": _STATE,
-                                "version": {"type": "integer", "minimum": 1},
-                                **_DAYS,
-                                "holders": _list(_HOLDER_SCHEMA),
-                            },
-                            {"last_day": _DAY},
-                        )
-                    )
-                },
-                {"next": {"type": "string"}},
-            ),
-            example={
-                "licences": [
+_FOUND: Final = _answer(
+    "Licences in the order they were entered; `next` is the `after` of the next page, if there may be one.",
+    _object(
+        {
+            "licences": _list(
+                _object(
                     {
-                        "number": _NUMBER,
-                        "type": _TYPE,
-                        "state": "valid",
-                        "version": 1,
-                        "issued_on": "2026-11-22",
-                        "first_day": "2026-11-22",
-                        "holders": [_HOLDER],
-                    }
-                ],
-                "next": "4711",
-            },
-        )
+                        "number": _TEXT,
+                        "type": _TEXT,
+                        "state": _STATE,
+                        "version": {"type": "integer", "minimum": 1},
+                        **_DAYS,
+                        "holders": _list(_HOLDER_SCHEMA),
+                    },
+                    {"last_day": _DAY},
+                )
+            )
+        },
+        {"next": {"type": "string"}},
+    ),
+    example={
+        "licences": [
+            {
+                "number": _NUMBER,
+                "type": _TYPE,
+                "state": "valid",
+                "version": 1,
+                "issued_on": "2026-11-22",
+                "first_day": "2026-11-22",
+                "holders": [_HOLDER],
+            }
+        ],
+        "next": "4711",
     },
-    extra=_SECURED,
+)
+SEARCH: Final = _route(*_OF_TOKENS, answers={200: _FOUND}, extra=_SECURED)
+SEARCH_HOLDERS: Final = _route(
+    *_OF_TOKENS,
+    *_OF_BODIES,
+    problems.REFUSED,
+    answers={200: _FOUND},
+    extra={
+        **_SECURED,
+        "requestBody": {
+            "description": "What is said has to hold together; `{}` finds all.",
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _object(
+                        {},
+                        {
+                            "number": {**_TEXT, "maxLength": 200},
+                            "holder_code": {**_TEXT, "maxLength": 500, "description": "In full."},
+                            "holder_name": {
+                                "type": "string",
+                                "minLength": 2,
+                                "maxLength": 500,
+                                "description": "The beginning of it.",
+                            },
+                            "state": _STATE,
+                            "type": {**_TEXT, "maxLength": 100},
+                            "after": {
+                                "type": "string",
+                                "pattern": "^[0-9]{1,18}$",
+                                "description": "`next` of the page before.",
+                            },
+                            "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 50},
+                        },
+                    ),
+                    "example": {"holder_code": "91440101MA5EXAMPL0", "state": "valid"},
+                }
+            },
+        },
+    },
 )
 LICENCE: Final = _route(
     *_OF_LICENCES,

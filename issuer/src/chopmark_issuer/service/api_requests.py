@@ -26,6 +26,8 @@ from chopmark_issuer.catalogue.holders import Holder
 from chopmark_issuer.catalogue.terms import day_begins, read_day
 from chopmark_issuer.errors import FieldError
 from chopmark_issuer.licences.requests import Amendment, IssueRequest
+from chopmark_issuer.lifecycle import State
+from chopmark_issuer.service.search import MAX_PAGE, Wanted
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of one licence, or of an act on one; a credential has 8 KiB at most."""
@@ -38,6 +40,7 @@ _MAX_HOLDERS: Final = 100
 _MAX_KEYS: Final = 32
 _MAX_REASON: Final = 500
 _DAY_LENGTH: Final = 10
+_LEAST_OF_NAME: Final = 2
 _ROOM: Final = 64
 
 
@@ -134,6 +137,38 @@ def read_revocation(data: bytes) -> RevokeRequest:
     type_id = _optional_text(members, "type", 100)
     _close(members)
     return RevokeRequest(tuple(listed), act, type_id)
+
+
+def read_search(data: bytes) -> Wanted:
+    """Read what is looked for.
+
+    Raises:
+        FormatError: it is not of the form above.
+    """
+    members = _object(data, "body", MAX_BODY)
+    state = _optional_text(members, "state", 20)
+    if state is not None and state not in set(State):
+        raise FormatError("not a state of a licence", where=members.place("state"))
+    name = _optional_text(members, "holder_name", 500)
+    if name is not None and len(name) < _LEAST_OF_NAME:
+        raise FormatError(f"fewer than {_LEAST_OF_NAME} characters of a name", where=members.place("holder_name"))
+    after = _optional_text(members, "after", 18) or "0"
+    if not (after.isascii() and after.isdigit()):
+        raise FormatError("not the `next` of a page", where=members.place("after"))
+    limit = members.take("limit") if members.has("limit") else 50
+    if type(limit) is not int or not 0 < limit <= MAX_PAGE:
+        raise FormatError(f"not 1 to {MAX_PAGE}", where=members.place("limit"))
+    wanted = Wanted(
+        number=_optional_text(members, "number", 200),
+        holder_code=_optional_text(members, "holder_code", 500),
+        holder_name=name,
+        state=None if state is None else State(state),
+        type_id=_optional_text(members, "type", 100),
+        after=int(after),
+        limit=limit,
+    )
+    _close(members)
+    return wanted
 
 
 def moment(text: str, zone: ZoneInfo, *, where: str) -> int:

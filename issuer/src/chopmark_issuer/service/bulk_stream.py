@@ -29,7 +29,7 @@ from chopmark_issuer.service import api_answers
 from chopmark_issuer.service.api_requests import MAX_LINE
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.commit_queue import Task
-from chopmark_issuer.service.idempotency import Answer, RequestKey, request_digest
+from chopmark_issuer.service.idempotency import Answer, KeptFullError, RequestKey, request_digest
 from chopmark_issuer.service.line_reader import LineParts, read_parts
 from chopmark_issuer.service.problems import FAULT, STOPPING, TOO_LARGE, line_problem, problem_document
 
@@ -57,7 +57,7 @@ class _Part:
 class _PartError(Exception):
     """A part could not be written, from this line on."""
 
-    def __init__(self, line: int, error: ChopmarkError) -> None:
+    def __init__(self, line: int, error: Exception) -> None:
         super().__init__(str(error))
         self.line = line
         self.error = error
@@ -97,7 +97,7 @@ class BulkStream:
                 if self.is_stopping() or not lines:
                     break
                 sofar = request_digest(sofar, digest(lines))
-                key = RequestKey(self.client.name, self.key, number, sofar)
+                key = RequestKey(self.client.owner, self.key, number, sofar)
                 task = await make(key, line, lines)
                 await self._finish(writing)
                 writing = _Part(key, line, asyncio.ensure_future(self._write(task)))
@@ -117,12 +117,12 @@ class BulkStream:
                 )
         except _PartError as failed:
             self._end(failed.line, line_problem(failed.error))
+            if not isinstance(failed.error, ChopmarkError):
+                raise failed.error from None
         except ChopmarkError as error:
-            with contextlib.suppress(_PartError):
-                await self._finish(writing)
-            self._end(line, line_problem(error))
+            await self._end_after(writing, line, line_problem(error))
         except Exception:
-            self._end(line, problem_document(FAULT))
+            await self._end_after(writing, line, problem_document(FAULT))
             raise
         finally:
             if writing is not None:
@@ -135,11 +135,19 @@ class BulkStream:
             return
         try:
             await part.written
-        except ChopmarkError as error:
+        except Exception as error:
             raise _PartError(part.line, error) from error
         self._done.put_nowait(part.key)
 
-    async def answers(self) -> AsyncIterator[bytes]:
+    async def _end_after(self, part: _Part | None, line: int, problem: dict[str, Any]) -> None:
+        """End the answer at a line, or already at the part before it, if that could not be written."""
+        try:
+            await self._finish(part)
+        except _PartError as failed:
+            line, problem = failed.line, line_problem(failed.error)
+        self._end(line, problem)
+
+    async def answers(self) -> AsyncGenerator[bytes, None]:
         """The lines of the answer, as they become known."""
         while (done := await self._done.get()) is not None:
             yield done if isinstance(done, bytes) else await self.kept(done)
@@ -148,6 +156,8 @@ class BulkStream:
         while True:
             try:
                 await self.write(task)
+            except KeptFullError:
+                raise  # that takes days
             except BackpressureError:
                 if self.is_stopping():
                     raise
@@ -166,15 +176,17 @@ class LinesResponse(Response):
 
     Args:
         lines: the answer, part by part.
+        working: makes it; ended with it, however that ends.
         seconds: that who asks may take nothing of it; then it is given up.
     """
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, lines: AsyncGenerator[bytes, None], *, seconds: float) -> None:
+    def __init__(self, lines: AsyncGenerator[bytes, None], working: asyncio.Future[None], *, seconds: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._lines = lines
+        self._working = working
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,11 +197,15 @@ class LinesResponse(Response):
             async for some in self._lines:
                 async with asyncio.timeout(self._seconds):
                     await send({"type": "http.response.body", "body": some, "more_body": True})
+            await self._working
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             telemetry.get_logger("issuer").warning("answer_not_read")
         finally:
             await self._lines.aclose()
+            self._working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._working
 
 
 def encode_lines(lines: list[dict[str, Any]]) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from chopmark.keys import PublicKey
 from chopmark_service.json_web_key import from_jwk, thumbprint, to_jwk
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 
 from chopmark_issuer.catalogue.catalogue import type_in_use
 from chopmark_issuer.catalogue.departments import Actor, authorise
@@ -36,6 +36,7 @@ _MAX_NAME: Final = 100
 _MAX_TYPES: Final = 1000
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at whether the clients changed."""
+_NAMED: Final = select(CLIENT).where(CLIENT.c.name.in_(bindparam("names", expanding=True)))
 
 
 class Right(StrEnum):
@@ -56,6 +57,11 @@ class DepartmentClient:
     types: frozenset[str] | None
     rights: frozenset[Right]
     keys: Mapping[str, PublicKey]
+
+    @property
+    def owner(self) -> str:
+        """Whose its kept answers are: another client of the same name, of another department, is another owner."""
+        return f"{self.department} {self.name}"
 
     def sees(self, type_id: str) -> bool:
         """Whether it may see licences of a type of its department."""
@@ -137,6 +143,12 @@ def remove_client(connection: Connection, name: str) -> None:
 def all_clients(connection: Connection) -> list[DepartmentClient]:
     """Every client, by name."""
     return [_client(row) for row in connection.execute(select(CLIENT).order_by(CLIENT.c.name))]
+
+
+def clients_named(connection: Connection, names: Iterable[str]) -> dict[str, DepartmentClient]:
+    """Those of these clients that are let in, by name, as they are now."""
+    rows = connection.execute(_NAMED, {"names": list(names)})
+    return {row.name: _client(row) for row in rows}
 
 
 class ClientTable:

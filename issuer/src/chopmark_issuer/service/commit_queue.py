@@ -6,7 +6,8 @@
 A commit costs an fsync whatever its size, so requests that arrive while one is under way share the next. They do not
 spoil each other: new licences are validated each by itself and written together, acts are each a part of the
 transaction that is taken back alone. The answer that is kept for a request sent again is written in the same
-transaction, so that a crash between commit and answer loses nothing.
+transaction, so that a crash between commit and answer loses nothing. What a client may is read there too: one that was
+removed or narrowed while its request waited, or within a stream, does nothing more.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
 from chopmark.errors import ChopmarkError
-from chopmark_service.errors import BackpressureError
+from chopmark_service.errors import BackpressureError, ForbiddenError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -32,8 +33,9 @@ from chopmark_issuer.licences.bulk_issue import issue_all
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.service import idempotency
-from chopmark_issuer.service.clients import DepartmentClient, client_actor
+from chopmark_issuer.service.clients import DepartmentClient, Right, client_actor, clients_named
 from chopmark_issuer.service.idempotency import Answer, RequestKey
+from chopmark_issuer.service.transaction_keys import TransactionKeys
 from chopmark_issuer.storage.database import Database
 
 _FORGET_EVERY: Final = 60
@@ -44,6 +46,7 @@ _REMEMBERED: Final = 8
 """Commits after which it is forgotten how many were there."""
 _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
+_RETRY_AFTER_FULL: Final = 3600
 
 Issued: TypeAlias = Sequence["IssuedVersion | RefusedError"]
 
@@ -57,6 +60,8 @@ class QueueLimits:
     keep them out."""
     group: int = 1_000
     """Licences of one transaction: who waits for the next waits a fifth of a second."""
+    kept: int = 1024 * 1024 * 1024
+    """Bytes that the answers of one client may take, which are kept for two days: those to millions of licences."""
     gathering: float = 0.002
     """Seconds between two looks of a busy queue at whether those come along who were there the last time."""
     gatherings: int = 50
@@ -86,6 +91,11 @@ class IssueTask:
     encode: Callable[[Issued], Answer]
 
     @property
+    def right(self) -> Right:
+        """What its client must be allowed."""
+        return Right.ISSUE
+
+    @property
     def weight(self) -> int:
         """Licences that it concerns."""
         return len(self.requests) or 1
@@ -96,6 +106,7 @@ class ActTask:
     """Anything else: `act` does it and makes the answer, or raises what it is refused for, and left nothing behind."""
 
     client: DepartmentClient
+    right: Right
     key: RequestKey
     act: Callable[[Writing], Answer]
     weight: int = 1
@@ -146,6 +157,7 @@ class CommitQueue:
         self._there: deque[int] = deque([1], maxlen=_REMEMBERED)
         self._ended = threading.Event()
         self._forget_at = 0
+        self._kept: dict[str, int] | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="commit-queue", daemon=True)
         self._thread.start()
@@ -249,51 +261,80 @@ class CommitQueue:
         """Do all tasks in one transaction; answers what each comes to, in order, once that is durable."""
         with self._database.writing() as connection:
             at = self._clock()
+            clients = clients_named(connection, {task.client.name for task in tasks})
             kept = idempotency.kept_answers(connection, [task.key for task in tasks])
             outcomes: dict[RequestKey, _Outcome] = {}
             fresh: dict[tuple[str, str, int], Task] = {}
+            sizes = idempotency.kept_sizes(connection) if self._kept is None else self._kept
             for task in tasks:
                 known = kept.get(task.key.place)
+                if not _is_allowed(task, clients.get(task.client.name)):
+                    outcomes[task.key] = ForbiddenError(f"client {task.client.name} may not do this any more")
+                    continue
                 if known is not None:
                     outcomes[task.key] = _outcome(partial(known.to, task.key))
+                elif sizes.get(task.key.client, 0) >= self._limits.kept:
+                    outcomes[task.key] = _too_much_kept()
                 else:
                     fresh.setdefault(task.key.place, task)
-            done = self._do(connection, list(fresh.values()), at)
-            idempotency.keep_answers(
-                connection, {key: outcome for key, outcome in done.items() if isinstance(outcome, Answer)}, at=at
-            )
+            done = self._do(connection, list(fresh.values()), clients, at)
+            answers = {key: outcome for key, outcome in done.items() if isinstance(outcome, Answer)}
+            idempotency.keep_answers(connection, answers, at=at)
+            forgotten: dict[str, int] = {}
             if at >= self._forget_at:
-                self._forget_at = at + (0 if idempotency.forget_answers(connection, at=at) else _FORGET_EVERY)
+                forgotten = idempotency.forget_answers(connection, at=at)
+                self._forget_at = at + (0 if forgotten else _FORGET_EVERY)
+        for key, answer in answers.items():
+            sizes[key.client] = sizes.get(key.client, 0) + idempotency.size_of(answer)
+        for owner, size in forgotten.items():
+            sizes[owner] = sizes.get(owner, 0) - size
+        self._kept = sizes
         outcomes.update(done)
         return [outcomes[task.key] if task.key in outcomes else _twice() for task in tasks]
 
-    def _do(self, connection: Connection, tasks: Sequence[Task], at: int) -> dict[RequestKey, _Outcome]:
+    def _do(
+        self, connection: Connection, tasks: Sequence[Task], clients: Mapping[str, DepartmentClient], at: int
+    ) -> dict[RequestKey, _Outcome]:
         """Do tasks that were not answered before: new licences first, as an act may be on one of them."""
         outcomes: dict[RequestKey, _Outcome] = {}
+        keys = TransactionKeys(self._keys)
         issues: dict[str, list[IssueTask]] = {}
         for task in tasks:
             if isinstance(task, IssueTask):
                 issues.setdefault(task.client.name, []).append(task)
-        for alike in issues.values():
-            outcomes.update(self._issue(connection, alike, at))
-        registry = Registry(self._database.joined(connection), self._keys, random=self._random)
+        for name, alike in issues.items():
+            outcomes.update(self._issue(connection, keys, alike, clients[name], at))
+        registry = Registry(self._database.joined(connection), keys, random=self._random)
         for task in tasks:
             if isinstance(task, ActTask):
-                outcomes[task.key] = self._act(connection, registry, task, at)
+                outcomes[task.key] = self._act(connection, registry, task, clients[task.client.name], at)
         return outcomes
 
-    def _issue(self, connection: Connection, tasks: Sequence[IssueTask], at: int) -> dict[RequestKey, _Outcome]:
+    def _issue(
+        self,
+        connection: Connection,
+        keys: KeyProvider,
+        tasks: Sequence[IssueTask],
+        client: DepartmentClient,
+        at: int,
+    ) -> dict[RequestKey, _Outcome]:
         """Write the new licences of several tasks of one client together."""
         requests = [request for task in tasks for request in task.requests]
+        outcomes: dict[RequestKey, _Outcome] = {}
         try:
             with connection.begin_nested():
-                actor = _issuing_actor(tasks[0].client, requests)
-                issued = issue_all(connection, self._keys, actor, requests, at=at, random=self._random)
+                actor = _issuing_actor(client, requests)
+                issued = issue_all(connection, keys, actor, requests, at=at, random=self._random)
+        except IntegrityError:
+            if len(tasks) == 1:
+                return {tasks[0].key: ConflictError("it contradicts what the registry holds")}
+            for task in tasks:  # one of them does: each by itself
+                outcomes.update(self._issue(connection, keys, [task], client, at))
+            return outcomes
         except (DatabaseError, DBAPIError):
             raise
         except Exception as error:  # a fault too is theirs alone
             return {task.key: error for task in tasks}
-        outcomes: dict[RequestKey, _Outcome] = {}
         first = 0
         for task in tasks:
             mine = issued[first : first + len(task.requests)]
@@ -301,16 +342,29 @@ class CommitQueue:
             outcomes[task.key] = _outcome(partial(task.encode, mine))
         return outcomes
 
-    def _act(self, connection: Connection, registry: Registry, task: ActTask, at: int) -> _Outcome:
+    def _act(
+        self, connection: Connection, registry: Registry, task: ActTask, client: DepartmentClient, at: int
+    ) -> _Outcome:
         try:
             with connection.begin_nested():
-                return task.act(Writing(connection, registry, client_actor(connection, task.client, at), at))
+                return task.act(Writing(connection, registry, client_actor(connection, client, at), at))
         except IntegrityError:
             return ConflictError("it contradicts what the registry holds")
         except (DatabaseError, DBAPIError):
             raise
         except Exception as error:  # a fault too is its own alone
             return error
+
+
+def _is_allowed(task: Task, now: DepartmentClient | None) -> bool:
+    """Whether the client that asked for a task may still do it: a key that was taken from it may have signed that."""
+    then = task.client
+    return (
+        now is not None
+        and now.department == then.department
+        and task.right in now.rights
+        and then.keys.keys() <= now.keys.keys()
+    )
 
 
 def _issuing_actor(client: DepartmentClient, requests: Sequence[IssueRequest]) -> Actor:
@@ -324,6 +378,14 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return make()
     except ChopmarkError as error:
         return error
+
+
+def _too_much_kept() -> _Outcome:
+    return idempotency.KeptFullError(
+        "too many answers are kept for this client",
+        retry_after=_RETRY_AFTER_FULL,
+        remedy="Send it again when those of the day before yesterday are forgotten",
+    )
 
 
 def _twice() -> _Outcome:

@@ -7,6 +7,7 @@ Specification: draft-ietf-httpapi-idempotency-key-header.
 An answer is kept in the transaction of what it tells of, for 48 hours, under the client, its key, and in a stream the
 number of the part, with a digest of the request. Another request under the key is refused. A request that was refused
 left nothing behind, so it is judged anew when it is sent again; the lines of a stream are kept with their refusals.
+Only so much is kept for one client; when that is reached, it is told to come back, as its answers are forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from hashlib import sha256
 from typing import Final
 
 from chopmark.errors import FormatError
-from sqlalchemy import Connection, delete, select, tuple_
+from chopmark_service.errors import BackpressureError
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_
 
 from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.storage.bulk_rows import insert_rows
@@ -28,6 +30,17 @@ HEADER: Final = "Idempotency-Key"
 KEPT_SECONDS: Final = 48 * 3600
 _FORM: Final = re.compile(r'"([!#-\[\]-~ ]{1,128})"|([!#-\[\]-~]{1,128})', re.ASCII)
 _FORGOTTEN_AT_ONCE: Final = 500
+_SIZE_OF_ROW: Final = 256
+"""Bytes that an answer takes beside its body, about."""
+_KEPT: Final = select(KEPT_ANSWER).where(
+    KEPT_ANSWER.c.client == bindparam("client"),
+    KEPT_ANSWER.c.key.in_(bindparam("keys", expanding=True)),
+    KEPT_ANSWER.c.part.in_(bindparam("parts", expanding=True)),
+)
+
+
+class KeptFullError(BackpressureError):
+    """So much is kept for this client that nothing more can be."""
 
 
 class KeyReusedError(RefusedError):
@@ -112,12 +125,9 @@ def kept_answers(connection: Connection, requests: Sequence[RequestKey]) -> dict
         by_client.setdefault(request.client, []).append(request)
     found: dict[tuple[str, str, int], KeptAnswer] = {}
     for client, alike in by_client.items():
-        query = select(KEPT_ANSWER).where(
-            KEPT_ANSWER.c.client == client,
-            KEPT_ANSWER.c.key.in_({request.key for request in alike}),
-            KEPT_ANSWER.c.part.in_({request.part for request in alike}),
-        )
-        for row in connection.execute(query):
+        keys, parts = {request.key for request in alike}, {request.part for request in alike}
+        wanted = {"client": client, "keys": list(keys), "parts": list(parts)}
+        for row in connection.execute(_KEPT, wanted):
             found[row.client, row.key, row.part] = KeptAnswer(row.digest, Answer(row.status, row.body, row.location))
     return found
 
@@ -133,16 +143,34 @@ def keep_answers(connection: Connection, answers: Mapping[RequestKey, Answer], *
         insert_rows(connection, KEPT_ANSWER, columns, rows)
 
 
-def forget_answers(connection: Connection, *, at: int) -> int:
-    """Forget some of those that were kept long enough; answers how many."""
-    old = list(
-        connection.execute(
-            select(KEPT_ANSWER.c.client, KEPT_ANSWER.c.key, KEPT_ANSWER.c.part)
-            .where(KEPT_ANSWER.c.kept_at < at - KEPT_SECONDS)
-            .limit(_FORGOTTEN_AT_ONCE)
+def size_of(answer: Answer) -> int:
+    """How many bytes it takes to keep an answer, about."""
+    return len(answer.body) + _SIZE_OF_ROW
+
+
+def kept_sizes(connection: Connection) -> dict[str, int]:
+    """How many bytes are kept for each client."""
+    size = func.sum(func.length(KEPT_ANSWER.c.body) + _SIZE_OF_ROW)
+    rows = connection.execute(select(KEPT_ANSWER.c.client, size).group_by(KEPT_ANSWER.c.client))
+    return {client: int(bytes_) for client, bytes_ in rows}
+
+
+def forget_answers(connection: Connection, *, at: int) -> dict[str, int]:
+    """Forget some of those that were kept long enough; how many bytes that were, by client."""
+    old = connection.execute(
+        select(
+            KEPT_ANSWER.c.client,
+            KEPT_ANSWER.c.key,
+            KEPT_ANSWER.c.part,
+            (func.length(KEPT_ANSWER.c.body) + _SIZE_OF_ROW).label("size"),
         )
-    )
+        .where(KEPT_ANSWER.c.kept_at < at - KEPT_SECONDS)
+        .limit(_FORGOTTEN_AT_ONCE)
+    ).all()
     if old:
         here = tuple_(KEPT_ANSWER.c.client, KEPT_ANSWER.c.key, KEPT_ANSWER.c.part)
-        connection.execute(delete(KEPT_ANSWER).where(here.in_([tuple(row) for row in old])))
-    return len(old)
+        connection.execute(delete(KEPT_ANSWER).where(here.in_([(row.client, row.key, row.part) for row in old])))
+    forgotten: dict[str, int] = {}
+    for row in old:
+        forgotten[row.client] = forgotten.get(row.client, 0) + row.size
+    return forgotten

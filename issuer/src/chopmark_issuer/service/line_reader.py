@@ -1,8 +1,8 @@
 """Lines of a request's body while it arrives, bounded one by one; NDJSON, https://github.com/ndjson/ndjson-spec.
 
-Lines end with `\\n` or `\\r\\n`; the last one may end with the body. They come in parts: so many lines, or so many
-bytes, decided by what was sent alone, so that the same body sent again comes in the same parts however the network cuts
-it.
+Lines end with `\\n` or `\\r\\n`; the last one may end with the body. Empty ones are left out, and not counted. They
+come in parts: so many lines, or so many bytes, decided by what was sent alone, so that the same body sent again comes
+in the same parts however the network cuts it.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class LineParts:
             line = TOO_LONG
         self._rest.clear()
         self._skips = False
+        if not line:
+            return
         self._part.append(line)
         self._size += len(line)
         if len(self._part) >= self.lines or self._size >= self.part_bytes:

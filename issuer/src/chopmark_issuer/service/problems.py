@@ -10,7 +10,7 @@ from typing import Any
 
 from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, LimitError, StorageError, TrustError
 from chopmark_ledger.errors import LedgerError
-from chopmark_service.errors import BackpressureError, SlowBodyError
+from chopmark_service.errors import BackpressureError, ForbiddenError, SlowBodyError
 from chopmark_service.problems import (
     BACK_PRESSURE,
     FAULT,
@@ -110,6 +110,7 @@ _BY_ERROR: tuple[tuple[type[ChopmarkError], Problem], ...] = (
     (RefusedError, REFUSED),
 )
 _OF_LINES: tuple[tuple[type[ChopmarkError], Problem], ...] = (
+    (ForbiddenError, FORBIDDEN),
     (BackpressureError, BACK_PRESSURE),
     (SlowBodyError, TOO_SLOW),
     (LimitError, TOO_LARGE),

@@ -3,7 +3,7 @@
     commit queue    writes what requests ask, a thread
     outbox          sends what waits to the log as soon as it is committed, a thread
     publishing      signs status lists and the bundle, and replaces public files, once something changed; a thread
-    proofs          reads the log for credentials, one request at a time
+    proofs          reads the log for credentials, one request at a time, a thread
 
 Each has a client of the log of its own. One process does this for a registry; commands may go on beside it.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Final
 
@@ -24,6 +25,7 @@ from chopmark_service import telemetry
 from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.region import Region
 from chopmark_issuer.service.commit_queue import CommitQueue
+from chopmark_issuer.service.proof_queue import ProofQueue
 from chopmark_issuer.service.repeated_work import RepeatedWork
 from chopmark_issuer.service.service_lock import ServiceLock
 from chopmark_issuer.service.service_settings import IssuerServiceSettings
@@ -36,6 +38,8 @@ _SENT_APART: Final = 0.5
 """Seconds between two times that the outbox is sent: what several commits put there shares a batch."""
 _PUBLISHED_APART: Final = 1.0
 """Seconds between two publications: a list of a million statuses is signed within a fifth of one."""
+_PROOF_PATIENCE: Final = 3.0
+"""Seconds that the log may take for what a proof needs: somebody waits for it."""
 
 Ledger = LocalLedger | RemoteLedger
 
@@ -65,13 +69,13 @@ class RunningRegion:
         self._landmark_every = landmark_every
         self._landmark_at = 0.0
         self._problems: tuple[str, ...] = ()
-        self._proving = threading.Lock()
         self._opening = threading.Lock()
         self._ledgers: dict[str, Ledger] = {}
         self.outbox = RepeatedWork("outbox", self._send, every=_SEND_EVERY, apart=_SENT_APART, clock=clock)
         self.publishing = RepeatedWork(
             "publishing", self._publish, every=publish_every, apart=_PUBLISHED_APART, clock=clock
         )
+        self.proofs = ProofQueue(lambda: self.outbox.status().problem is not None)
         self.queue = CommitQueue(region.database, region.keys, clock=region.clock, on_commit=self._committed)
 
     def start(self) -> None:
@@ -79,10 +83,15 @@ class RunningRegion:
         self.outbox.start()
         self.publishing.start()
 
-    def prove(self, stored: StoredCredential, *, tlog_proof: bool) -> Credential:
-        """A credential with its proofs; see `Region.with_proofs` for what it raises beside errors of the log."""
-        with self._proving:
-            return self.region.with_proofs(stored, tlog_proof=tlog_proof, ledger=self._ledger("proofs"))
+    def prove(self, stored: StoredCredential, *, tlog_proof: bool) -> Future[Credential]:
+        """Let a credential be given its proofs; see `Region.with_proofs` for what the future may end in.
+
+        Raises:
+            LogUnreachableError: the log is away, or too many wait for it.
+        """
+        return self.proofs.submit(
+            lambda: self.region.with_proofs(stored, tlog_proof=tlog_proof, ledger=self._ledger("proofs"))
+        )
 
     def close(self) -> None:
         """Answer what waits, end the threads, close the region."""
@@ -93,6 +102,7 @@ class RunningRegion:
             stack.callback(self._close_ledgers)
             stack.callback(self.publishing.close)
             stack.callback(self.outbox.close)
+            stack.callback(self.proofs.close)
             self.queue.close()
 
     def _committed(self, statuses_changed: bool) -> None:
@@ -119,7 +129,8 @@ class RunningRegion:
         with self._opening:  # a log of this process is opened once, by whoever comes first
             known = self._ledgers.get(user)
             if known is None:
-                known = self._ledgers[user] = self.region.new_ledger()
+                patience = _PROOF_PATIENCE if user == "proofs" else None
+                known = self._ledgers[user] = self.region.new_ledger(patience=patience)
             return known
 
     def _close_ledgers(self) -> None:

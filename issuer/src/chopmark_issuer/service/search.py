@@ -7,7 +7,8 @@
     type          its id
 
 Pages are in the order in which licences were entered; a page goes on after the last licence of the one before, so that
-what is added meanwhile moves nothing.
+what is added meanwhile moves nothing. Of what holders have alike at most 10,000 in the whole registry are
+looked through.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select
 
 from chopmark_issuer.catalogue.holders import Holder
+from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.lifecycle import State
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.storage.models import ACT, HOLDER, LICENCE, LICENCE_VERSION
 
 MAX_PAGE: Final = 200
+MAX_ALIKE: Final = 10_000
+"""Holders, of whatever department, that one search looks through; there is no index by department and name."""
 _BEYOND: Final = "\U0010ffff"
 """Sorts after every character that a name may go on with."""
 _NEWEST: Final = LICENCE.join(
     LICENCE_VERSION,
     and_(LICENCE_VERSION.c.licence_id == LICENCE.c.id, LICENCE_VERSION.c.version == LICENCE.c.current_version),
 )
+_ACTS: Final = select(ACT).where(ACT.c.licence_id == bindparam("licence_id")).order_by(ACT.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,13 @@ def find_licences(connection: Connection, client: DepartmentClient, wanted: Want
         numbered = select(LICENCE_VERSION.c.licence_id).where(LICENCE_VERSION.c.number == wanted.number)
         query = query.where(LICENCE.c.id.in_(numbered))
     elif of_holder:
-        held = select(LICENCE_VERSION.c.licence_id).join(HOLDER, HOLDER.c.version_id == LICENCE_VERSION.c.id)
-        query = query.where(LICENCE.c.id.in_(held.where(of_holder[0])))
+        alike = select(HOLDER.c.version_id).where(of_holder[0]).limit(MAX_ALIKE + 1)
+        if connection.execute(select(func.count()).select_from(alike.subquery())).scalar_one() > MAX_ALIKE:
+            raise RefusedError(
+                f"more than {MAX_ALIKE:,} holders are alike in that", where="search", remedy="Name more of the holder"
+            )
+        held = select(LICENCE_VERSION.c.licence_id).where(LICENCE_VERSION.c.id.in_(alike))
+        query = query.where(LICENCE.c.id.in_(held))
     for condition in of_holder:
         query = query.where(exists().where(HOLDER.c.version_id == LICENCE_VERSION.c.id, condition))
     ended = and_(LICENCE_VERSION.c.ends.is_not(None), LICENCE_VERSION.c.ends <= at)
@@ -141,7 +151,7 @@ def _of_holder(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def acts_of(connection: Connection, licence_id: int) -> list[ActOfLicence]:
     """The acts on a licence, in the order in which they were recorded."""
-    rows = connection.execute(select(ACT).where(ACT.c.licence_id == licence_id).order_by(ACT.c.id))
+    rows = connection.execute(_ACTS, {"licence_id": licence_id})
     return [ActOfLicence(row.kind, row.version, row.learned_at, row.effective_from, row.reason) for row in rows]
 
 

@@ -4,7 +4,8 @@
     POST /licences                                     issue one
     POST /licences/bulk                                issue up to 100,000, NDJSON in and out
     POST /licences/revoke                              revoke up to 100,000 by number
-    GET  /licences?…                                   search; by number, holder, state, type
+    GET  /licences?…                                   search; by number, state, type
+    POST /licences/search                              search; by holder too
     GET  /licences/{number}                            a licence; …/history …/status …/credential …/qr.png …/qr.svg
     POST /licences/{number}/renew …/change             a new version
     POST /licences/{number}/suspend …/return …/revoke …/withdraw …/annul …/close
@@ -28,6 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chopmark.credential import Credential
 from chopmark_service import server, telemetry
 from chopmark_service.authentication import Authenticator
 from chopmark_service.fair_share import FairShare
@@ -39,6 +41,7 @@ from fastapi import FastAPI, Request, Response
 from sqlalchemy import Connection
 
 from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.service import api_documents, idempotency, service_reading, service_writing
 from chopmark_issuer.service.api_requests import MAX_BODY, MAX_REVOKE_BODY
 from chopmark_issuer.service.clients import ClientTable, DepartmentClient
@@ -83,6 +86,10 @@ class IssuerService:
     async def read(self, client: DepartmentClient, read: Callable[[Reading], _T]) -> _T:
         """Read what a client may see, in a thread: the loop must not wait for the disk."""
         return await self._read(lambda connection: read(Reading(connection, client, self.running.region.clock())))
+
+    async def prove(self, stored: StoredCredential, *, tlog_proof: bool) -> Credential:
+        """Give a credential its proofs; see `RunningRegion.prove`."""
+        return await self._handoff.wait(self.running.prove(stored, tlog_proof=tlog_proof))
 
     async def kept(self, request: RequestKey) -> bytes:
         """The answer that is kept for a request."""

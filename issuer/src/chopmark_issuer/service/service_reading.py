@@ -13,13 +13,14 @@ from chopmark_issuer.errors import ConflictError, RefusedError
 from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.lifecycle import State
 from chopmark_issuer.qr import credential_text, draw, draw_svg
-from chopmark_issuer.service import api_answers, api_documents
+from chopmark_issuer.service import api_answers, api_documents, api_requests
+from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.search import MAX_PAGE, Found, Wanted
 from chopmark_issuer.service.service_access import AnyClient, Number, Reader
 from chopmark_issuer.service.service_writing import TypeQuery
 
 CREDENTIAL_TYPE = "application/cwt"
-_SEARCHED_BY = frozenset({"number", "holder_code", "holder_name", "state", "type", "after", "limit"})
+_SEARCHED_BY = frozenset({"number", "state", "type", "after", "limit"})
 _Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 _Moment = Annotated[str | None, Query(min_length=10, max_length=20, examples=["2026-11-22"])]
 _Digest = Annotated[
@@ -56,8 +57,6 @@ def _add_licences(application: FastAPI) -> None:
         request: Request,
         client: Reader,
         number: _Text = None,
-        holder_code: _Text = None,
-        holder_name: Annotated[str | None, Query(min_length=2, max_length=500)] = None,
         state: Annotated[State | None, Query()] = None,
         type_id: TypeQuery = None,
         after: Annotated[str | None, Query(pattern="^(0|[1-9][0-9]{0,17})$")] = None,
@@ -65,12 +64,17 @@ def _add_licences(application: FastAPI) -> None:
     ) -> Response:
         """Find licences of the department, a page at a time; what is said of them has to hold together."""
         _check_query(request)
-        wanted = Wanted(number, holder_code, holder_name, state, type_id, int(after or 0), min(int(limit), MAX_PAGE))
-        found: list[Found] = await request.app.state.service.read(client, lambda reading: reading.search(wanted))
-        answer: dict[str, Any] = {"licences": [api_answers.found(each) for each in found]}
-        if len(found) == wanted.limit:
-            answer["next"] = str(found[-1].id)
-        return _json(answer)
+        return await _search(
+            request,
+            client,
+            Wanted(number=number, state=state, type_id=type_id, after=int(after or 0), limit=min(int(limit), MAX_PAGE)),
+        )
+
+    @application.post("/licences/search", **api_documents.SEARCH_HOLDERS)
+    async def search_holders(request: Request, client: Reader) -> Response:
+        """Find licences by their holders too: what identifies a person stands in no URL, which others write down."""
+        data = await request.app.state.service.bodies.read_json(request, client.name)
+        return await _search(request, client, api_requests.read_search(data))
 
     @application.get("/licences/{number}", **api_documents.LICENCE)
     async def read_licence(request: Request, client: Reader, number: Number, type_id: TypeQuery = None) -> Response:
@@ -160,6 +164,14 @@ def _add_files(application: FastAPI) -> None:
     add("/status/{name}", api_documents.STATUS_FILE, "A status list, or its proof.")
 
 
+async def _search(request: Request, client: DepartmentClient, wanted: Wanted) -> Response:
+    found: list[Found] = await request.app.state.service.read(client, lambda reading: reading.search(wanted))
+    answer: dict[str, Any] = {"licences": [api_answers.found(each) for each in found]}
+    if len(found) == wanted.limit:
+        answer["next"] = str(found[-1].id)
+    return _json(answer)
+
+
 async def _proven(
     request: Request,
     client: Any,
@@ -183,7 +195,7 @@ async def _proven(
             raise ConflictError(f"the log refuses the credential: {stored.refused}")
         return _waiting(stored.credential.digest, published=False)
     try:
-        proven: Credential = await service.in_thread(lambda: service.running.prove(stored, tlog_proof=tlog_proof))
+        proven: Credential = await service.prove(stored, tlog_proof=tlog_proof)
     except NotPublishedError:
         return _waiting(stored.credential.digest, published=False, logged=stored.log_index)
     return proven

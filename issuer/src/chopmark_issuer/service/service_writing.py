@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from chopmark.errors import ChopmarkError
@@ -27,7 +26,7 @@ from chopmark_issuer.service.bulk_stream import (
     encode_lines,
     listed_parts,
 )
-from chopmark_issuer.service.clients import DepartmentClient
+from chopmark_issuer.service.clients import DepartmentClient, Right
 from chopmark_issuer.service.commit_queue import ActTask, Issued, IssueTask, Task, Writing
 from chopmark_issuer.service.idempotency import HEADER, Answer, RequestKey, read_key, request_digest
 from chopmark_issuer.service.line_reader import TOO_LONG
@@ -99,7 +98,9 @@ def _add_bulk(application: FastAPI) -> None:
         begin = request_digest(b"revoke-many", data)
 
         async def make(place: RequestKey, first: int, numbers: list[str]) -> Task:
-            return ActTask(client, place, lambda writing: _revoke(writing, wanted, first, numbers), len(numbers))
+            return ActTask(
+                client, Right.STATUS, place, lambda writing: _revoke(writing, wanted, first, numbers), len(numbers)
+            )
 
         stream = BulkStream(client, key, begin, service.write, service.kept, service.stopping.is_set)
         parts = listed_parts(wanted.numbers)
@@ -118,9 +119,8 @@ def _add_amending(application: FastAPI) -> None:
                 do = writing.registry.renew if name == "renew" else writing.registry.change
                 return _created(do(writing.actor, number, amendment, at=writing.at, type_id=type_id))
 
-            return _answer(
-                await service.write(ActTask(client, _key(client, key, name, data, number=number, type_id=type_id), act))
-            )
+            place = _key(client, key, name, data, number=number, type_id=type_id)
+            return _answer(await service.write(ActTask(client, Right.AMEND, place, act)))
 
         amend.__doc__ = description
         amend.__name__ = f"{name}_licence"
@@ -149,9 +149,8 @@ def _add_act(application: FastAPI, kind: Act) -> None:
             )
             return Answer(200, api_answers.encode(api_answers.acted(number, state)))
 
-        return _answer(
-            await service.write(ActTask(client, _key(client, key, kind, data, number=number, type_id=type_id), act))
-        )
+        place = _key(client, key, kind, data, number=number, type_id=type_id)
+        return _answer(await service.write(ActTask(client, Right.STATUS, place, act)))
 
     record.__doc__ = api_documents.ACT_SUMMARIES[kind]
     record.__name__ = f"{kind.value}_licence"
@@ -223,17 +222,7 @@ def _streamed(service: Any, client: DepartmentClient, stream: BulkStream, work: 
 
     working.add_done_callback(ended)
 
-    async def lines() -> AsyncGenerator[bytes, None]:
-        try:
-            async for some in stream.answers():
-                yield some
-            await working
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-
-    return LinesResponse(lines(), seconds=service.body_timeout)
+    return LinesResponse(stream.answers(), working, seconds=service.body_timeout)
 
 
 def _effective_from(writing: Writing, number: str, type_id: str | None, wanted: ActRequest) -> int | None:
@@ -258,7 +247,7 @@ def _key(
     client: DepartmentClient, key: str, what: str, data: bytes, *, number: str = "", type_id: str | None = None
 ) -> RequestKey:
     about = (what, number, "" if type_id is None else type_id)
-    return RequestKey(client.name, key, 0, request_digest(*(each.encode("utf-8") for each in about), data))
+    return RequestKey(client.owner, key, 0, request_digest(*(each.encode("utf-8") for each in about), data))
 
 
 def _digest_of_lines(lines: list[bytes]) -> bytes:
