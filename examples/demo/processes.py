@@ -139,7 +139,7 @@ def free_ports(count: int) -> list[int]:
     """Ports of the loopback where nobody listens now."""
     with contextlib.ExitStack() as held:
         found: list[int] = []
-        for port in random.sample(_PORTS, len(_PORTS)):
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
             opened = held.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 opened.bind((HOST, port))

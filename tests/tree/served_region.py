@@ -229,7 +229,8 @@ def path(number: str) -> str:
 
 def free_ports(count: int) -> int:
     """The first of so many ports one after the other where nobody listens now."""
-    for first in random.sample(PORTS, len(PORTS)):
+    # of the system: tests that run at the same moment must not draw the same ports from the same seed
+    for first in random.SystemRandom().sample(PORTS, len(PORTS)):
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 held.enter_context(socket.socket()).bind((HOST, port))
