@@ -251,6 +251,15 @@ def test_signing_out_ends_the_session_and_needs_its_token(out: Any) -> None:
     run(out, scenario)
 
 
+def test_a_pasted_code_may_be_broken_into_lines(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        text = stage.code()
+        broken = f" {text[:50]}\r\n{text[50:90]}\t{text[90:]}\n"
+        assert 'class="verdict valid"' in shown(await stage.form("/page/check", {"text": broken}, **PART))
+
+    run(out, scenario)
+
+
 def test_a_challenge_is_asked_from_the_page_and_its_answer_is_taken(out: Any) -> None:
     async def scenario(stage: Stage) -> None:
         form = {"type": f"{TRANSPORT}@1", "purpose": PURPOSE, "field-2": "on"}

@@ -41,7 +41,7 @@ from chopmark_verifier.page_texts import problem_text, texts
 from chopmark_verifier.problems import answer_error
 from chopmark_verifier.qr_drawing import qr_modules, svg
 from chopmark_verifier.verdict_view import verdict_view
-from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, VerifyRequest, check_options
+from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, VerifyRequest, check_options, unwrapped
 
 if TYPE_CHECKING:
     from chopmark_verifier.service import VerifierService
@@ -298,7 +298,7 @@ async def _check(visit: Visit) -> Response:
     else:
         form = await _read_form(visit)
         options = _options(form)
-        shown = form.get("text", "").strip()
+        shown = unwrapped(form.get("text", ""))
     if options.record and visit.session is None:
         raise SignInError("records are for inspectors", where="session")
     verdict, inspection = await service.verify(VerifyRequest(shown, options), known=visit.session is not None)
