@@ -55,7 +55,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "next_scan": ("查验下一件", "Check another"),
     "record_heading": ("留存记录", "Keep a record"),
     "purpose": ("查验事由", "Purpose"),
-    "purpose_hint": ("必填，200 字以内，会写入记录并显示给持有人", "Required, at most 200 characters; it is recorded"),
+    "purpose_hint": (
+        "必填，200 字以内，会写入记录；当场提问时会显示给持有人",
+        "Required, at most 200 characters; it is recorded, and shown to the holder where a challenge is asked",
+    ),
     "purpose_example": ("例如：年度检查", "Such as: yearly inspection"),
     "record": ("留存签名记录", "File a signed record"),
     "record_fields": ("记录中包含证照内容（个人信息）", "Keep the licence's fields in it (personal data)"),
