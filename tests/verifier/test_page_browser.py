@@ -349,7 +349,11 @@ def test_a_verdict_does_not_stay_where_the_service_is_not_reached(visit: Any, si
 def test_an_answer_that_comes_late_is_not_shown_for_what_came_after(visit: Any, site: Site) -> None:
     page = visit()
     held: list[Any] = []
-    page.route("**/page/check*", lambda route: held.append(route))
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/page/check*", hold)
     with page.expect_request("**/page/check*"):
         page.set_input_files("#picture", site.folder / "food.png")
     page.fill("#text", site.copy)
@@ -364,3 +368,18 @@ def test_an_answer_that_comes_late_is_not_shown_for_what_came_after(visit: Any, 
     page.wait_for_selector("#busy", state="hidden")
     gone_with(page, "")
     assert page.input_value("#text") == "EL1:NOTHING"
+
+
+@pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (PHONE, "en-GB"), (DESK, "zh-CN"), (DESK, "en-GB")])
+def test_the_words_of_each_button_stand_in_the_middle_on_one_line(
+    visit: Any, size: dict[str, int], locale: str
+) -> None:
+    page = visit(size, locale)
+    for place in ("#camera", "#picture-label"):
+        outer, icon, words = (page.locator(each).bounding_box() for each in (place, f"{place} svg", f"{place} span"))
+        assert words["height"] < 40, "one line"
+        before, after = icon["x"] - outer["x"], outer["x"] + outer["width"] - words["x"] - words["width"]
+        assert abs(before - after) < 3
+    if size == PHONE:
+        check, text = (page.locator(each).bounding_box() for each in ("#check-text", "#text"))
+        assert check["width"] == pytest.approx(text["width"], abs=1)
