@@ -251,6 +251,15 @@ def test_signing_out_ends_the_session_and_needs_its_token(out: Any) -> None:
     run(out, scenario)
 
 
+def test_a_pasted_code_may_be_broken_into_lines(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        text = stage.code()
+        broken = f" {text[:50]}\r\n{text[50:90]}\t{text[90:]}\n"
+        assert 'class="verdict valid"' in shown(await stage.form("/page/check", {"text": broken}, **PART))
+
+    run(out, scenario)
+
+
 def test_a_challenge_is_asked_from_the_page_and_its_answer_is_taken(out: Any) -> None:
     async def scenario(stage: Stage) -> None:
         form = {"type": f"{TRANSPORT}@1", "purpose": PURPOSE, "field-2": "on"}
@@ -261,6 +270,14 @@ def test_a_challenge_is_asked_from_the_page_and_its_answer_is_taken(out: Any) ->
         assert 'name="field-2"' in listed
         page = shown(await stage.ask("GET", "/", headers=cookie))
         assert f'<option value="{TRANSPORT}@1">' in page
+        names = re.findall(r"<option [^>]*>([^<]+)</option>", page)
+        assert len(set(names)) == len(names), "types that regions name alike are told apart"
+        assert all(name.endswith(("（广东省）", "（上海市）")) for name in names)
+        told = shown(await stage.ask("GET", "/", headers={**cookie, **EN}))
+        assert "shown to the holder where a challenge is asked" in told
+        assert all(
+            name.endswith((" (Guangdong)", " (Shanghai)")) for name in re.findall(r"<option [^>]*>([^<]+)<", told)
+        )
         assert "11100000MB99991003001@1" not in page, "nobody can be asked for what any bearer may show"
         answer = shown(await stage.form("/page/challenge", form, **cookie, **PART))
         found = re.search(r'name="challenge" value="(EC1:[^"]+)" form="check"', answer)

@@ -101,8 +101,9 @@ def visit(browser: Browser, site: Site) -> Iterator[Any]:
     contexts, complaints = [], []
 
     def hear(said: Any) -> None:
-        # That an answer was no 200 is told too, and is what some tests ask for.
-        if said.type in {"error", "warning"} and not said.text.startswith("Failed to load resource"):
+        # That an answer was no 200, or never came, is told too, and is what some tests ask for.
+        expected = said.text.startswith(("Failed to load resource", "htmx:sendError", "htmx:afterRequest"))
+        if said.type in {"error", "warning"} and not expected:
             complaints.append(said.text)
 
     def opened(size: dict[str, int] = DESK, locale: str = "en-GB", **options: Any) -> Page:
@@ -284,3 +285,101 @@ def test_the_page_works_without_scripts(visit: Any, site: Site) -> None:
     page.click("#check-text")
     page.wait_for_selector(".verdict.valid")
     assert page.locator("#camera").is_hidden()
+
+
+def judged_valid(page: Page, site: Site) -> None:
+    page.fill("#text", site.text)
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.valid")
+
+
+def gone_with(page: Page, told: str) -> None:
+    """The last verdict is gone, and this is said instead."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#state")).to_have_text(told)
+    expect(page.locator("#result .empty")).to_have_count(1)
+    expect(page.locator(".verdict")).to_have_count(0)
+
+
+def test_a_verdict_does_not_stay_beside_a_licence_that_was_not_judged(visit: Any, site: Site, tmp_path: Path) -> None:
+    page = visit()
+    sign_in(page, site)
+    page.fill("#purpose", "site visit")
+    judged_valid(page, site)
+    page.fill("#purpose", "")
+    page.set_input_files("#picture", site.folder / "food.png")
+    gone_with(page, "Not checked: name the purpose")
+    page.fill("#purpose", "site visit")
+    judged_valid(page, site)
+    assert page.inner_text("#state") == ""
+    (tmp_path / "letter.txt").write_text("no picture")
+    page.set_input_files("#picture", tmp_path / "letter.txt")
+    gone_with(page, "Not checked: only PNG and JPEG pictures can be read")
+    judged_valid(page, site)
+    page.click("#check-text")
+    gone_with(page, "Not checked: there is no code")
+    judged_valid(page, site)
+    page.fill("#text", "E")
+    gone_with(page, "")
+    page.fill("#purpose", "")
+    page.click("#check-text")
+    gone_with(page, "Not checked: name the purpose")
+    page.fill("#purpose", "site visit")
+    judged_valid(page, site)
+    page.fill("#purpose", "")
+    page.click("#camera")
+    gone_with(page, "Not checked: name the purpose")
+
+
+def test_a_verdict_does_not_stay_where_the_service_is_not_reached(visit: Any, site: Site) -> None:
+    page = visit(locale="zh-CN")
+    judged_valid(page, site)
+    page.context.set_offline(True)
+    page.set_input_files("#picture", site.folder / "food.png")
+    gone_with(page, "未查验：连接不上查验服务，请稍后再试")
+    page.context.set_offline(False)
+    judged_valid(page, site)
+    page.context.set_offline(True)
+    page.fill("#text", site.copy)
+    page.click("#check-text")
+    gone_with(page, "未查验：连接不上查验服务，请稍后再试")
+
+
+def test_an_answer_that_comes_late_is_not_shown_for_what_came_after(visit: Any, site: Site) -> None:
+    page = visit()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/page/check*", hold)
+    with page.expect_request("**/page/check*"):
+        page.set_input_files("#picture", site.folder / "food.png")
+    page.fill("#text", site.copy)
+    with page.expect_response("**/page/check*"):
+        held.pop().continue_()
+    with page.expect_request("**/page/check*"):
+        page.click("#check-text")
+    page.fill("#text", "EL1:NOTHING")
+    with page.expect_response("**/page/check*"):
+        held.pop().continue_()
+    page.unroute("**/page/check*")
+    page.wait_for_selector("#busy", state="hidden")
+    gone_with(page, "")
+    assert page.input_value("#text") == "EL1:NOTHING"
+
+
+@pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (PHONE, "en-GB"), (DESK, "zh-CN"), (DESK, "en-GB")])
+def test_the_words_of_each_button_stand_in_the_middle_on_one_line(
+    visit: Any, size: dict[str, int], locale: str
+) -> None:
+    page = visit(size, locale)
+    for place in ("#camera", "#picture-label"):
+        outer, icon, words = (page.locator(each).bounding_box() for each in (place, f"{place} svg", f"{place} span"))
+        assert words["height"] < 40, "one line"
+        before, after = icon["x"] - outer["x"], outer["x"] + outer["width"] - words["x"] - words["width"]
+        assert abs(before - after) < 3
+    if size == PHONE:
+        check, text = (page.locator(each).bounding_box() for each in ("#check-text", "#text"))
+        assert check["width"] == pytest.approx(text["width"], abs=1)

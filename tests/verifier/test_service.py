@@ -88,6 +88,26 @@ def test_bytes_and_a_copy_are_answered_too(out: Any) -> None:
     run(out, scenario, with_key=False)
 
 
+def wrapped(text: str) -> str:
+    """As mail breaks lines, with blanks around it."""
+    lines = "\r\n".join(text[at : at + 40] for at in range(0, len(text), 40))
+    return f"\r\n {lines}\t \n"
+
+
+def test_a_code_that_mail_has_broken_into_lines_is_the_same_code(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        assert (await stage.post({"text": wrapped(stage.code())})).json()["verdict"]["outcome"] == "VALID"
+        text = stage.code("constructor")
+        first = (await stage.post({"text": wrapped(text), "purpose": PURPOSE, "record": True}, known=True)).json()
+        assert first["verdict"]["outcome"] == "VALID"
+        again = (await stage.post({"text": text}, known=True)).json()
+        assert again["verdict"]["checks"][2]["reason"] == "replayed"
+        whole = (await stage.post({"text": text.replace(" ", "")})).json()
+        assert whole["decided_by"] == 0, "a space within is a character of the code"
+
+    run(out, scenario)
+
+
 def test_a_record_is_filed_answered_and_verifies(out: Any) -> None:
     async def scenario(stage: Stage) -> None:
         asked = {"text": stage.code("constructor"), "purpose": PURPOSE, "record": True}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from chopmark import qr_text
@@ -53,6 +54,26 @@ def test_what_was_not_reached_is_not_shown_as_a_finding(out: Any) -> None:
     assert [check.mark for check in view.checks] == ["fail", *["skipped"] * 9]
     assert view.sentence == "This is no licence code, or a damaged one"
     assert "base45" in view.checks[0].message or "QR text" in view.checks[0].message
+
+
+def test_in_chinese_no_detail_stands_in_english(out: Any) -> None:
+    for text in ("EL1:NOTHING", "http://a.example", qr_text.encode(b"\xa0"), qr_text.encode(b"\xff")):
+        verdict = verdict_of(out, text)
+        view = verdict_view(verdict, "zh")
+        said = view.checks[verdict.deciding.number].message
+        assert said in {"不是电子证照码", "格式错误"}
+        assert verdict.deciding.message("zh").startswith(f"{said}：")
+        assert not re.search("[a-z]{2}", view.sentence)
+
+
+def test_what_a_list_holds_is_joined_as_each_language_does(out: Any) -> None:
+    verdict = verdict_of(out, qr_text.encode(out.credentials["food"].encode()))
+    listed = [each for each in verdict.fields() if isinstance(each.value, list)]
+    assert listed
+    for each in listed:
+        words = [str(item) for item in each.value]
+        assert "、".join(words) in {fact.value for fact in verdict_view(verdict, "zh").facts}
+        assert ", ".join(words) in {fact.value for fact in verdict_view(verdict, "en").facts}
 
 
 def test_what_would_turn_the_direction_of_writing_is_spelled_out(out: Any) -> None:

@@ -25,6 +25,8 @@ from urllib.parse import parse_qsl, urlsplit
 from chopmark.challenge import Challenge
 from chopmark.cli.plain_text import plain
 from chopmark.errors import ChopmarkError, FormatError
+from chopmark.identifiers import region_of
+from chopmark.licence_type import LicenceType
 from chopmark.reasons import Language
 from chopmark_service import telemetry
 from chopmark_service.problems import FAULT, answer_common
@@ -41,7 +43,7 @@ from chopmark_verifier.page_texts import problem_text, texts
 from chopmark_verifier.problems import answer_error
 from chopmark_verifier.qr_drawing import qr_modules, svg
 from chopmark_verifier.verdict_view import verdict_view
-from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, VerifyRequest, check_options
+from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, VerifyRequest, check_options, unwrapped
 
 if TYPE_CHECKING:
     from chopmark_verifier.service import VerifierService
@@ -152,7 +154,7 @@ class Visit:
             "is_signed_in": self.session is not None,
             "token": service.sessions.token(self.session) if service.sessions and self.session else "",
             "inspector": plain(_localised(issuer.name, self.language)) if issuer is not None else "",
-            "types": [(each.vct, plain(_localised(each.name, self.language))) for each in askable_types(current.store)]
+            "types": [(each.vct, self._type_name(each)) for each in askable_types(current.store)]
             if desk is not None and self.session is not None
             else [],
             "view": None,
@@ -162,6 +164,14 @@ class Visit:
             "text": "",
         }
         return self.html("page.html", status=status, **{**known, **values})
+
+    def _type_name(self, licence_type: LicenceType) -> str:
+        """Its name, and the region's: several regions name their types alike."""
+        region = region_of(licence_type.id)
+        bundle = self.service.desks.current.store.bundle(region)
+        of = _localised(bundle.contents.name, self.language) if bundle is not None else region
+        name = _localised(licence_type.name, self.language)
+        return plain(f"{name}（{of}）" if self.language == "zh" else f"{name} ({of})")
 
     @property
     def wants_part(self) -> bool:
@@ -298,7 +308,7 @@ async def _check(visit: Visit) -> Response:
     else:
         form = await _read_form(visit)
         options = _options(form)
-        shown = form.get("text", "").strip()
+        shown = unwrapped(form.get("text", ""))
     if options.record and visit.session is None:
         raise SignInError("records are for inspectors", where="session")
     verdict, inspection = await service.verify(VerifyRequest(shown, options), known=visit.session is not None)

@@ -39,6 +39,7 @@ MAX_BODY: Final = 64 * 1024
 MAX_CHALLENGE: Final = len("EC1:") + MAX_SIZE // 2 * 3
 MIN_LIFETIME: Final = 10
 MAX_FIELDS: Final = 1000
+_BREAKS: Final = dict.fromkeys(map(ord, "\r\n\t"))
 _FLAGS: Final = ("with_fields", "record", "record_fields")
 _OPTIONS: Final = {"purpose", "challenge", *_FLAGS}
 
@@ -83,7 +84,7 @@ def parse_verify(body: bytes) -> VerifyRequest:
     if ("text" in document) == ("cbor" in document):
         raise FormatError("give either `text` or `cbor`", where="body")
     if "text" in document:
-        shown = _text(document, "text")
+        shown = unwrapped(_text(document, "text"))
     else:
         encoded = _text(document, "cbor")
         if len(encoded) > LIMITS.presentation_size * 2:
@@ -104,6 +105,15 @@ def parse_verify(body: bytes) -> VerifyRequest:
             flags,
         ),
     )
+
+
+def unwrapped(text: str) -> str:
+    """The text of a code without what mail, chat or a form put into it: breaks and tabs anywhere, blanks at its ends.
+
+    None of CR, LF and tab is a character of base45. A space is one, so that those within stay; at the end of a text
+    it cannot stand, as the last character of a group is of the first 33.
+    """
+    return text.translate(_BREAKS).strip()
 
 
 def parse_query(query: Mapping[str, str], count: int) -> VerifyOptions:

@@ -12,7 +12,26 @@
   const form = find("check");
   const result = find("result");
   const state = find("state");
-  const say = (name) => { state.textContent = name ? form.dataset[name] : ""; };
+  const say = (name) => {
+    state.textContent = name ? form.dataset[name] : "";
+    state.classList.remove("wrong");
+  };
+
+  // The latest attempt; what an earlier one is answered later is not of what is shown now.
+  let attempt = 0;
+  const attempts = new WeakMap();
+
+  // Something new is shown: nothing of the last one may be taken for the verdict on it.
+  const begin = () => {
+    attempt += 1;
+    say("");
+    if (!result.querySelector(".empty")) result.replaceChildren(find("nothing-yet").content.cloneNode(true));
+    return attempt;
+  };
+  const fail = (name) => {
+    say(name);
+    state.classList.add("wrong");
+  };
 
   // The options of a check that is not sent as a form: those of the form without the text.
   const options = () => {
@@ -24,6 +43,11 @@
     return { query, token: given.get("csrf") || "" };
   };
   const purposeGiven = () => !find("purpose") || find("purpose").reportValidity();
+  const mayCheck = () => {
+    if (purposeGiven()) return true;
+    fail("noPurpose");
+    return false;
+  };
 
   const show = (html) => {
     result.innerHTML = html;
@@ -47,8 +71,9 @@
     for (const each of root.querySelectorAll("time[datetime]")) each.textContent = format.format(new Date(each.dateTime));
   };
 
-  // Answers whether there was a code in the picture.
+  // Answers whether the picture is done with: there was a code in it, or nobody waits for it any more.
   const send = async (blob, isFrame) => {
+    const mine = attempt;
     const { query, token } = options();
     if (isFrame) query.set("frame", "true");
     const answer = await fetch(`/page/check?${query}`, {
@@ -57,8 +82,10 @@
       body: blob,
     });
     if (answer.status === 204 || (isFrame && answer.status === 429)) return false;
+    const html = await answer.text();
+    if (mine !== attempt) return true;
     stopCamera();
-    show(await answer.text());
+    show(html);
     return true;
   };
 
@@ -86,16 +113,18 @@
   };
 
   const readPicture = async (file) => {
-    if (!file || !purposeGiven()) return;
-    if (!file.type.startsWith("image/")) return say("pictureKind");
     stopCamera();
+    const mine = begin();
+    if (!mayCheck()) return;
+    if (!file || !file.type.startsWith("image/")) return fail("pictureKind");
     say("pictureReading");
     try {
       const picture = await smaller(file);
-      if (!KINDS.includes(picture.type)) return say("pictureKind");
+      if (mine !== attempt) return;
+      if (!KINDS.includes(picture.type)) return fail("pictureKind");
       await send(picture, false);
     } catch {
-      say("noConnection");
+      if (mine === attempt) fail("noConnection");
     }
   };
 
@@ -116,11 +145,12 @@
   };
 
   const startCamera = async () => {
-    if (!purposeGiven()) return;
+    begin();
+    if (!mayCheck()) return;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } } });
     } catch {
-      return say("cameraDenied");
+      return fail("cameraDenied");
     }
     video.srcObject = stream;
     find("viewfinder").hidden = false;
@@ -147,9 +177,10 @@
         if ((!reader || now - began > HELP_AFTER) && now - sent > FRAME_EVERY && video.videoWidth) {
           sent = now;
           if (await send(await draw(video, Math.min(1, LONGEST_SIDE / video.videoWidth)), true)) return;
+          if (stream === mine) say("cameraLooking");
         }
       } catch {
-        say("noConnection");
+        if (stream === mine) fail("noConnection");
       }
       await pause(DETECT_EVERY);
     }
@@ -164,19 +195,28 @@
 
   const checkText = (text) => {
     stopCamera();
+    begin();
     find("text").value = text;
-    form.requestSubmit();
+    if (mayCheck()) form.requestSubmit();
   };
+
+  find("text").addEventListener("input", begin);
+  // Before the browser holds back a form that is not complete, and without a word to the page.
+  find("check-text").addEventListener("click", () => {
+    begin();
+    if (!find("text").validity.valid) fail("noText");
+    else if (find("purpose") && !find("purpose").validity.valid) fail("noPurpose");
+  });
 
   // What can be done here is offered only here.
   find("picture-label").hidden = false;
   find("scan-hint").hidden = false;
   if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
     camera.hidden = false;
-    camera.addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+    camera.addEventListener("click", () => (stream ? (stopCamera(), say("")) : startCamera()));
   }
   find("picture").addEventListener("change", (event) => {
-    readPicture(event.target.files[0]).finally(() => { event.target.value = ""; });
+    if (event.target.files.length) readPicture(event.target.files[0]).finally(() => { event.target.value = ""; });
   });
   const drop = find("drop");
   for (const name of ["dragenter", "dragover"]) {
@@ -187,17 +227,27 @@
   }
   document.addEventListener("drop", (event) => readPicture(event.dataTransfer.files[0]));
   document.addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+    const files = [...event.clipboardData.files];
+    const file = files.find((each) => each.type.startsWith("image/")) || files[0];
     if (file) { event.preventDefault(); readPicture(file); }
   });
   addEventListener("pagehide", stopCamera);
 
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt === form) attempts.set(event.detail.xhr, begin());
+  });
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target === result && attempts.get(event.detail.xhr) !== attempt) event.detail.shouldSwap = false;
+  });
   // Answers that htmx has put in their place.
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target === result) { find("text").value = ""; shown(); }
     if (event.detail.target.id === "challenge") countdown(event.detail.target);
   });
-  document.body.addEventListener("htmx:sendError", () => say("noConnection"));
+  document.body.addEventListener("htmx:sendError", (event) => {
+    if (event.detail.elt !== form) fail("unreachable");
+    else if (attempts.get(event.detail.xhr) === attempt) fail("noConnection");
+  });
   document.body.addEventListener("htmx:confirm", (event) => {
     if (event.detail.elt.id === "ask" && !purposeGiven()) event.preventDefault(); // the holder is told what for
   });
@@ -219,6 +269,7 @@
     if (event.target.closest("[data-drop]")) event.target.closest(".asked").remove();
     if (event.target.closest("[data-again]")) {
       event.preventDefault();
+      begin();
       scrollTo({ top: 0 });
       (camera.hidden ? find("text") : camera).focus();
     }
