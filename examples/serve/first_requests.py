@@ -119,6 +119,10 @@ def tell_addresses(both: tuple[Place, Place], console: Console, language: str, *
         ("查验", "verifier", (issuing.verifier, inspecting.verifier)),
     ):
         table.add_row(zh if chinese else en, *urls)
+    if all(place.passcode.exists() for place in both):  # regions of an earlier version have none
+        # A terminal is the operator's; what is kept of other outputs may be anybody's to read.
+        passcodes = [_passcode(place) if console.is_terminal else str(place.passcode) for place in both]
+        table.add_row("查验网页口令" if chinese else "passcode of its page", *passcodes)
     console.print(table)
 
 
@@ -138,6 +142,7 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
     bearer = f'-H "Authorization: Bearer $({_PYTHON} -m examples.serve.token {folder} {issuing.plan.code})"'
     issue = '-H "Idempotency-Key: $RANDOM$RANDOM" -H "Content-Type: application/json" \\\n  '
     issue += f"--data @{folder}/licence.json {issuing.issuer}/licences"
+    page = inspecting.verifier
     verify = f"--data-binary @{folder}/licence.png {inspecting.verifier}/verify"
     return [
         (
@@ -151,8 +156,8 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
             f"curl -sS {bearer} \\\n  -o {folder}/licence.png {issuing.issuer}{path(sample)}/qr.png",
         ),
         (
-            f"外地检查员：查验该图片，或打开网页 {inspecting.verifier}",
-            f"an inspector elsewhere verifies the picture, or opens {inspecting.verifier} in a browser",
+            f"外地检查员：查验该图片，或打开网页 {page}（登录口令见 {inspecting.passcode}）",
+            f"an inspector verifies the picture elsewhere, or opens {page} (passcode: {inspecting.passcode})",
             f'curl -sS -H "Content-Type: image/png" \\\n  {verify}',
         ),
         (
@@ -161,6 +166,10 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
             f"{_CHOPMARK} log fsck {issuing.log} --policy {issuing.data}/policy",
         ),
     ]
+
+
+def _passcode(place: Place) -> str:
+    return place.passcode.read_text(encoding="ascii").strip()
 
 
 def _ask(place: Place, method: str, target: str, **options: object) -> urllib3.BaseHTTPResponse:
