@@ -119,11 +119,13 @@ def tell_addresses(both: tuple[Place, Place], console: Console, language: str, *
         ("查验", "verifier", (issuing.verifier, inspecting.verifier)),
     ):
         table.add_row(zh if chinese else en, *urls)
-    if all(place.passcode.exists() for place in both):  # regions of an earlier version have none
-        # A terminal is the operator's; what is kept of other outputs may be anybody's to read.
-        passcodes = [_passcode(place) if console.is_terminal else str(place.passcode) for place in both]
-        table.add_row("查验网页口令" if chinese else "passcode of its page", *passcodes)
     console.print(table)
+    for place in both:
+        if place.passcode.exists():  # regions of an earlier version have none
+            # A terminal is the operator's; what is kept of other outputs may be anybody's to read.
+            told = _passcode(place) if console.is_terminal else place.passcode
+            what = "查验网页口令" if chinese else "passcode of the page"
+            console.print(f"{what}, {place.verifier}: {told}", markup=False)
 
 
 def tell_requests(both: tuple[Place, Place], console: Console, language: str, *, sample: str) -> None:
