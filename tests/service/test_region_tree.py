@@ -83,7 +83,7 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(region: Path, pa
 
 def chopmark_serve(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("chopmark")), "serve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 def test_a_folder_that_is_none_of_a_region_is_told_before_its_settings_are_missed(tmp_path: Path) -> None:
