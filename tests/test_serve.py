@@ -8,12 +8,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.tree.served_region import free_ports, group, until
 
@@ -58,6 +60,13 @@ def test_what_is_printed_for_each_kind_of_user_does_what_it_says(served: tuple[s
     assert (folder / "served/licence.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(run(inspector))["verdict"]["outcome"] == "VALID"
     assert run(auditor).endswith("sound\n")
+    opened, passcode = re.findall(r"opens (\S+) \(passcode: (\S+)\)", printed())[0]
+    form = f"passcode={Path(passcode).read_text().strip()}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = urllib3.request("POST", f"{opened}/page/sign-in", body=form, headers=headers, redirect=False)
+    assert answer.status == 303, "an inspector signs in on the page"
+    cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+    assert 'name="csrf"' in urllib3.request("GET", opened, headers=cookie).data.decode()
 
     events = [json.loads(line) for line in (folder / "served/events.jsonl").read_text().splitlines()]
     leaders = [int(event["pid"]) for event in events if event["event"] == "started"]
@@ -65,6 +74,42 @@ def test_what_is_printed_for_each_kind_of_user_does_what_it_says(served: tuple[s
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert not any(map(group, leaders))
+
+
+def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A module of the example that is expected to end by itself."""
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        first = free_ports(BESIDE)
+        taken.bind(("127.0.0.1", first + 102))
+        taken.listen()
+        done = started("examples.serve", str(tmp_path / "served"), "--port", str(first))
+    assert done.returncode == 3
+    assert f"port {first + 102} of 127.0.0.1 is taken" in done.stderr
+    assert "--port P" in done.stderr
+    assert not (tmp_path / "served").exists()
+
+
+def test_a_port_for_regions_that_are_made_is_refused(tmp_path: Path) -> None:
+    for code in ("CN-GD", "CN-SH"):
+        (tmp_path / code).mkdir()
+        (tmp_path / code / "region.toml").write_text("port = 9000\n")
+    done = started("examples.serve", str(tmp_path), "--port", "9500")
+    assert done.returncode == 3
+    assert "ports from 9000" in done.stderr
+    assert "Leave --port out" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("FOLDER", "CN-BJ"), ("FOLDER", "CN-GD")])
+def test_who_asks_for_a_token_wrongly_is_told_what_there_is(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = started("examples.serve.token", *(str(tmp_path) if each == "FOLDER" else each for each in arguments))
+    assert done.returncode == 2
+    assert "CN-GD,CN-SH" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def run(command: str) -> str:

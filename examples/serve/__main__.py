@@ -19,7 +19,6 @@ from chopmark.errors import ChopmarkError
 from chopmark_service import telemetry
 from chopmark_service.child_process import AnswersReady, Child
 from chopmark_service.process_tree import ProcessTree
-from chopmark_service.region_tree import FILE_NAME
 from rich.console import Console
 
 from examples.demo.processes import ServiceError
@@ -30,9 +29,11 @@ from examples.serve.first_requests import (
     wait_until_ready,
     wait_until_verified,
 )
-from examples.serve.places import HOST, Place, make_peers, make_places, places
+from examples.serve.places import HOST, Place, check_ports, made_places, make_peers, make_places, places
 
 EVENTS = "events.jsonl"
+_PORT = 8470
+_PROGRAM = ".venv/bin/python -m examples.serve"
 
 
 def main() -> int:
@@ -40,16 +41,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--port", type=int, default=8470, help="the first port when they are made; each region takes four, 100 apart"
+        "--port",
+        type=int,
+        help="the first port when they are made, 8470 if left out; each region takes four, 100 apart",
     )
     parser.add_argument("--lang", choices=("zh", "en"), help="zh or en; your system's language when left out")
     arguments = parser.parse_args()
     language = choose_language(arguments.lang)
     folder: Path = arguments.folder
-    both = places(folder, arguments.port)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        if not all((place.data / FILE_NAME).exists() for place in both):
+        both = made_places(folder)
+        if both is not None:
+            if arguments.port is not None:
+                raise ServiceError(
+                    f"the regions in {folder} were made with ports from {both[0].port}, which their peers know. "
+                    "Leave --port out, or name another folder"
+                )
+            check_ports(both, remedy=f"End what listens there, or make others: {_PROGRAM} FOLDER --port P")
+        else:
+            both = places(folder, _PORT if arguments.port is None else arguments.port)
+            check_ports(both, remedy=f"Name the first of others: {_PROGRAM} {folder} --port P")
             folder.mkdir(parents=True, exist_ok=True)
             console.print("首次启动：生成两个地区……" if language == "zh" else "the first start: two regions are made …")
             make_places(both, clock=lambda: int(time.time()))

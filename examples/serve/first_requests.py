@@ -120,6 +120,12 @@ def tell_addresses(both: tuple[Place, Place], console: Console, language: str, *
     ):
         table.add_row(zh if chinese else en, *urls)
     console.print(table)
+    for place in both:
+        if place.passcode.exists():  # regions of an earlier version have none
+            # A terminal is the operator's; what is kept of other outputs may be anybody's to read.
+            told = _passcode(place) if console.is_terminal else place.passcode
+            what = "查验网页口令" if chinese else "passcode of the page"
+            console.print(f"{what}, {place.verifier}: {told}", markup=False)
 
 
 def tell_requests(both: tuple[Place, Place], console: Console, language: str, *, sample: str) -> None:
@@ -138,6 +144,7 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
     bearer = f'-H "Authorization: Bearer $({_PYTHON} -m examples.serve.token {folder} {issuing.plan.code})"'
     issue = '-H "Idempotency-Key: $RANDOM$RANDOM" -H "Content-Type: application/json" \\\n  '
     issue += f"--data @{folder}/licence.json {issuing.issuer}/licences"
+    page = inspecting.verifier
     verify = f"--data-binary @{folder}/licence.png {inspecting.verifier}/verify"
     return [
         (
@@ -151,8 +158,8 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
             f"curl -sS {bearer} \\\n  -o {folder}/licence.png {issuing.issuer}{path(sample)}/qr.png",
         ),
         (
-            f"外地检查员：查验该图片，或打开网页 {inspecting.verifier}",
-            f"an inspector elsewhere verifies the picture, or opens {inspecting.verifier} in a browser",
+            f"外地检查员：查验该图片，或打开网页 {page}（登录口令见 {inspecting.passcode}）",
+            f"an inspector verifies the picture elsewhere, or opens {page} (passcode: {inspecting.passcode})",
             f'curl -sS -H "Content-Type: image/png" \\\n  {verify}',
         ),
         (
@@ -161,6 +168,10 @@ def _commands(issuing: Place, inspecting: Place, sample: str) -> list[tuple[str,
             f"{_CHOPMARK} log fsck {issuing.log} --policy {issuing.data}/policy",
         ),
     ]
+
+
+def _passcode(place: Place) -> str:
+    return place.passcode.read_text(encoding="ascii").strip()
 
 
 def _ask(place: Place, method: str, target: str, **options: object) -> urllib3.BaseHTTPResponse:

@@ -4,6 +4,7 @@ licence types, and a client of its issuer.
     FOLDER/passphrase        of all keys
     FOLDER/CN-GD/            a region as `chopmark serve` runs it; its ports are in region.toml
     FOLDER/CN-GD.clerk.key   the key of a department's system, encrypted
+                             what an inspector enters on the page of its verifier is in CN-GD/records/passcode
     FOLDER/CN-SH/ …          the same
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import time
 import tomllib
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from pathlib import Path
 from chopmark.key_file import DEFAULT_COST, ScryptCost
 from chopmark.keys import PublicKey
 from chopmark_issuer.errors import ConflictError
+from chopmark_issuer.keys.keys import InventoryUse
 from chopmark_issuer.publishing.policies import log_policy
 from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
@@ -38,6 +41,8 @@ from examples.demo.regions import CONSTRUCTOR, FOOD, GUANGDONG, SHANGHAI, TRANSP
 HOST = "127.0.0.1"
 BESIDE = 100
 """From a port of the first region to that of the second."""
+_EACH = 4
+"""Ports of a region."""
 _WITHIN = 60.0
 _LOOK_EVERY = 0.1
 
@@ -76,6 +81,11 @@ class Place:
         return f"http://{HOST}:{self.port + 3}"
 
     @property
+    def passcode(self) -> Path:
+        """What an inspector enters on the page of its verifier, which makes it with its first start."""
+        return self.data / "records" / "passcode"
+
+    @property
     def clerk(self) -> str:
         """What the system of its food regulator calls itself."""
         return f"clerk of {self.plan.food}"
@@ -87,11 +97,33 @@ class Place:
 
 
 def places(folder: Path, port: int) -> tuple[Place, Place]:
-    """Where the two regions are, made or not; once they are made, at the ports that they were made with."""
-    settings = folder / GUANGDONG.code / FILE_NAME
-    if settings.exists():
-        port = int(tomllib.loads(settings.read_text(encoding="utf-8"))["port"])
+    """Where the two regions are, or are to be."""
     return Place(folder, GUANGDONG, port), Place(folder, SHANGHAI, port + BESIDE)
+
+
+def made_places(folder: Path) -> tuple[Place, Place] | None:
+    """The two regions of a folder, at the ports that they were made with; None where one is not made."""
+    if not all((place.data / FILE_NAME).exists() for place in places(folder, 0)):
+        return None
+    settings = (folder / GUANGDONG.code / FILE_NAME).read_text(encoding="utf-8")
+    return places(folder, int(tomllib.loads(settings)["port"]))
+
+
+def check_ports(both: tuple[Place, Place], *, remedy: str) -> None:
+    """See that nobody listens where the services are to.
+
+    Raises:
+        ServiceError: somebody does, or there are no such ports.
+    """
+    for port in (place.port + offset for place in both for offset in range(_EACH)):
+        if not 1 <= port <= 65_535:
+            raise ServiceError(f"there is no port {port}. {remedy}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: nobody listens, that counts
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise ServiceError(f"port {port} of {HOST} is taken. {remedy}") from error
 
 
 def make_places(both: tuple[Place, Place], *, clock: Callable[[], int], cost: ScryptCost = DEFAULT_COST) -> None:
@@ -167,6 +199,12 @@ def _make_registry(
         add_log_client(place.data / "log", make_log_client(client_name(plan.code, key), [key], (), plan.code))
         region.add_department(plan.food, plan.food_name)
         region.add_department(plan.transport, plan.transport_name)
+        (inspector,) = [key.kid for key in region.keys_of(plan.food) if key.use is InventoryUse.INSPECTOR]
+        (place.data / "verifier.toml").write_text(
+            f'refresh_interval = 3.0\nkey = "keys/{inspector}.key"\npassphrase_file = "../passphrase"\n'
+            'records = "records"\n',
+            encoding="utf-8",
+        )
         for name in TYPE_FILES:
             definition = (TYPES / f"{name}.json").read_text(encoding="utf-8").replace("CN-GD/", f"{plan.code}/")
             region.add_type(definition.encode("utf-8"), where=f"{name}.json")
@@ -183,7 +221,6 @@ def _make_registry(
 def _write_settings(place: Place, other: Place) -> None:
     """Write the settings: everything soon, as somebody waits for it; those of the tree last of all that is made."""
     (place.data / "issuer.toml").write_text("publish_every = 2\nlandmark_every = 4\n", encoding="utf-8")
-    (place.data / "verifier.toml").write_text("refresh_interval = 3.0\n", encoding="utf-8")
     (place.data / FILE_NAME).write_text(
         f'passphrase_file = "../passphrase"\nport = {place.port}\n\n[sources]\n{other.plan.code} = "{other.issuer}"\n',
         encoding="utf-8",

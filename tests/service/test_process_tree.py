@@ -251,7 +251,7 @@ def test_a_child_that_is_killed_comes_again_and_nothing_of_it_is_left(start: Sta
     assert not is_there(leader)
     assert not is_there(worker)
     (ended,) = tree.events("ended")
-    assert (ended["child"], ended["code"]) == ("log", -9)
+    assert (ended["child"], ended["code"], ended["reason"]) == ("log", -9, "killed by signal 9")
     assert len(tree.started("keys")) == len(tree.started("issuer")) == 1
     assert tree.stop() == 0
     assert not any(map(is_there, tree.all_started))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from chopmark_service.region_tree import RegionSettings, Service, addresses, pre
 from chopmark_service.settings import read_settings_of
 
 from specs.vectors.root_vectors import root_note
+from tests.tree.served_region import free_ports
 
 ROOTS = root_note(1, "abc", "ab").encode()
 PARTS = ("registry.db", "log/log.key", "witness/witness.key", "policy")
@@ -76,6 +79,35 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(region: Path, pa
     with pytest.raises(StorageError, match=r"chopmark (issuer init|log init|witness init|log policy)") as refused:
         region_children(settings(region))
     assert str(region / part) in str(refused.value)
+
+
+def chopmark_serve(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("chopmark")), "serve", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+
+
+def test_a_folder_that_is_none_of_a_region_is_told_before_its_settings_are_missed(tmp_path: Path) -> None:
+    for folder, told in (
+        (tmp_path / "none", "none: there is no such folder"),
+        (tmp_path, "not the folder of a region"),
+    ):
+        done = chopmark_serve("--data", folder)
+        assert done.returncode == 3
+        assert told in done.stderr
+        assert f"chopmark issuer init {folder}" in done.stderr
+        assert "passphrase" not in done.stderr
+
+
+def test_a_line_that_is_missing_in_the_settings_of_a_service_is_told_before_anything_is_started(region: Path) -> None:
+    (region / "verifier.toml").write_text('key = "keys/a.key"\n')
+    free = free_ports(4)
+    done = chopmark_serve("--data", region, "--passphrase-file", region / "passphrase", "--port", free)
+    assert done.returncode == 3
+    told = f"verifier: cannot start: {region / 'verifier.toml'}: with a key there must be a folder for its records"
+    assert told in done.stderr
+    assert 'Add the line: records = "records"' in done.stderr
+    assert '"started"' not in done.stderr
+    assert not (region / "trust").exists()
 
 
 @pytest.mark.parametrize("port", [0, 65_533])

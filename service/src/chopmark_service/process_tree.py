@@ -265,7 +265,8 @@ class ProcessTree:
             process.close()
         if not self._goes_on:
             return
-        name, reason = place.child.name, process.reason()
+        # What one said last that was killed is not why it ended.
+        name, reason = place.child.name, process.reason() if code >= 0 else f"killed by signal {-code}"
         if not place.was_ever_ready and code >= 0:
             self._failed = ChildFailedError(f"cannot start: {reason or f'it ended with code {code}'}", where=name)
             return

@@ -22,7 +22,9 @@ where it looks for them itself, such as DIR/log/log.toml, DIR/issuer.toml or a v
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -36,6 +38,7 @@ from chopmark.trust_store import TrustStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from chopmark_service.child_process import AnswersReady, Child, Listens
+from chopmark_service.errors import ChildFailedError
 from chopmark_service.settings import LogLevel, Port
 
 FILE_NAME = "region.toml"
@@ -103,6 +106,7 @@ def region_children(settings: RegionSettings) -> list[Child]:
     if not 1 <= settings.port <= 65_535 - _MOST:
         raise FormatError(f"the first of {_MOST + 1} ports is from 1 to {65_535 - _MOST}", where="port")
     _reached(settings.host)
+    check_folder(settings.data, without=settings.without)
     found = {service: _child(service, settings) for service in Service if service not in settings.without}
     _check(settings)
     return list(found.values())
@@ -138,11 +142,28 @@ def _policy(settings: RegionSettings) -> Path:
     return settings.policy or settings.data / "policy"
 
 
+def check_folder(data: Path, *, without: Sequence[Service] = ()) -> None:
+    """See that a folder is that of a region.
+
+    Raises:
+        StorageError: it is not there, or has no registry.
+    """
+    registry = data / "registry.db"
+    remedy = f"Make a region: chopmark issuer init {data}, as docs/running-a-region.md tells"
+    if not data.is_dir():
+        raise StorageError("there is no such folder", where=str(data), remedy=remedy)
+    if Service.ISSUER not in without and not registry.exists():
+        raise StorageError(
+            "there is no such file, so this is not the folder of a region",
+            where=str(registry),
+            remedy=f"{remedy}; or leave the issuer out: --without issuer",
+        )
+
+
 def _check(settings: RegionSettings) -> None:
     """See that what each service needs is there, before any is started."""
     data, policy = settings.data, _policy(settings)
     needs = {
-        Service.ISSUER: (data / "registry.db", "Make the registry: chopmark issuer init"),
         Service.LOG: (data / "log" / "log.key", f"Make it: chopmark log init {data / 'log'}"),
         Service.WITNESS: (data / "witness" / "witness.key", f"Make it: chopmark witness init {data / 'witness'}"),
     }
@@ -162,6 +183,32 @@ def _check(settings: RegionSettings) -> None:
         raise FormatError(
             f"the path of a socket has at most {_MAX_SOCKET_PATH} bytes", where=str(socket), remedy="Use another folder"
         )
+
+
+def check_settings(children: Sequence[Child]) -> None:
+    """Have each service check its own settings, before any is started; a file of settings may have been changed since.
+
+    Raises:
+        ChildFailedError: those of a service are not what they must be; it says what, where, and the remedy.
+    """
+    asked = [
+        (
+            child.name,
+            subprocess.Popen(  # noqa: S603 - the command of a child
+                [*child.command, "--check-settings"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            ),
+        )
+        for child in children
+        if child.name != Service.KEYS.value  # it has none but its flags
+    ]
+    answers = [(name, process.communicate()[1], process.returncode) for name, process in asked]
+    for name, said, code in answers:
+        if code != 0:
+            lines = said.decode("utf-8", "replace").strip().splitlines() or [f"it ended with code {code}"]
+            raise ChildFailedError(f"cannot start: {lines[-1].removeprefix('chopmark: ')}", where=name)
 
 
 def prepare_trust(settings: RegionSettings, *, now: int) -> bool:

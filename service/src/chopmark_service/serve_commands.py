@@ -53,8 +53,11 @@ def serve(
     from chopmark_service import telemetry  # noqa: PLC0415
     from chopmark_service.process_tree import ProcessTree  # noqa: PLC0415
     from chopmark_service.region_tree import (  # noqa: PLC0415
+        FILE_NAME,
         RegionSettings,
         addresses,
+        check_folder,
+        check_settings,
         prepare_trust,
         region_children,
     )
@@ -74,6 +77,8 @@ def serve(
         if any(not region or not url for region, _, url in pairs):
             raise FormatError("a source is given as REGION=URL", where="--source")
         flags["sources"] = {region: url for region, _, url in pairs}
+    if data is not None and not without and config is None and not (data / FILE_NAME).exists():
+        check_folder(data)  # else a wrong folder is told of the settings that are not in it
     settings = read_settings_of(RegionSettings, flags, name="region", config=config, command="serve")
     telemetry.configure_logging(settings.log_level)
     for variable in (VARIABLE, FILE_VARIABLE):
@@ -84,6 +89,7 @@ def serve(
             typer.echo(f"{each.service.value:<9} {each.url}")
 
     children = region_children(settings)
+    check_settings(children)
     if prepare_trust(settings, now=int(time.time())):
         telemetry.get_logger("tree").info("trust_store_made", folder=str(settings.data / "trust"))
     ProcessTree(children, on_running=tell).run()

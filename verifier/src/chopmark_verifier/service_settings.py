@@ -106,7 +106,11 @@ def read_settings(flags: Mapping[str, object], *, config: Path | None = None) ->
     settings = read_settings_of(VerifierSettings, flags, name=NAME, config=config)
     settings.sources()
     if settings.key is not None and settings.records is None:
-        raise FormatError("with a key there must be a folder for its records", where="settings, records")
+        raise FormatError(
+            "with a key there must be a folder for its records",
+            where="settings, records" if config is None else str(config),
+            remedy="Give --records DIR" if config is None else 'Add the line: records = "records"',
+        )
     if settings.key is None and (settings.records or settings.clients or settings.audience or settings.passcode_file):
         raise FormatError(
             "records, clients, their audience and a passcode need the inspector's key", where="settings, key"

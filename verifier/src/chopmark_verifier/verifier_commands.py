@@ -59,6 +59,9 @@ def serve(
     image_processes: Annotated[int | None, typer.Option(help="Processes that read pictures at a time.")] = None,
     image_memory: Annotated[int | None, typer.Option(help="Bytes that each of them may take.")] = None,
     image_seconds: Annotated[float | None, typer.Option(help="Seconds that a picture may take.")] = None,
+    check_settings: Annotated[
+        bool, typer.Option("--check-settings", hidden=True, help="Check the settings, and end.")
+    ] = False,
 ) -> None:
     """Serve verdicts, and a page, until SIGTERM or Ctrl-C.
 
@@ -71,8 +74,11 @@ def serve(
     from chopmark_verifier.sessions import read_passcode  # noqa: PLC0415
 
     flags.pop("config")
+    flags.pop("check_settings")
     flags["source"] = tuple(source) if source else None
     settings = read_settings(flags, config=config)
+    if check_settings:
+        return
     if settings.passcode_path is not None:
         passcode = read_passcode(settings.passcode_path)
         # A terminal is the operator's; what is kept of other outputs may be anybody's to read.

@@ -37,6 +37,9 @@ def serve(
     body_timeout: Annotated[float | None, typer.Option(help="Seconds that a body may take to arrive.")] = None,
     body_memory: Annotated[int | None, typer.Option(help="Bytes of bodies held at a time.")] = None,
     streams: Annotated[int | None, typer.Option(help="Bulk requests at work at a time.")] = None,
+    check_settings: Annotated[
+        bool, typer.Option("--check-settings", hidden=True, help="Check the settings, and end.")
+    ] = False,
 ) -> None:
     """Serve a registry until SIGTERM or Ctrl-C: it issues, sends to the log and publishes by itself.
 
@@ -49,7 +52,10 @@ def serve(
     from chopmark_issuer.service.service_settings import read_settings  # noqa: PLC0415
 
     flags.pop("config")
+    flags.pop("check_settings")
     settings = read_settings(flags, config=config)
+    if check_settings:
+        return
     check_can_run(settings)
     serve_application(
         "chopmark_issuer.service.service:make_application", settings, connections=settings.connections, stop_within=60

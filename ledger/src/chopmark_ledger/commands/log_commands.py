@@ -89,6 +89,9 @@ def serve(
             help="Take entries only once a quorum of witnesses was heard; after a backup was restored.",
         ),
     ] = None,
+    check_settings: Annotated[
+        bool, typer.Option("--check-settings", hidden=True, help="Check the settings, and end.")
+    ] = False,
 ) -> None:
     """Serve a log until SIGTERM or Ctrl-C.
 
@@ -101,7 +104,10 @@ def serve(
     from chopmark_ledger.service.service_settings import read_settings  # noqa: PLC0415
 
     flags.pop("config")
+    flags.pop("check_settings")
     settings = read_settings(flags, config=config)
+    if check_settings:
+        return
     check_can_run(settings)
     serve_application(
         "chopmark_ledger.service.log_service:make_application",

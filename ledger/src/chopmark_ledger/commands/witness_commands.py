@@ -59,6 +59,9 @@ def serve(
     ] = None,
     connections: Annotated[int | None, typer.Option(help="Connections that are served at a time.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    check_settings: Annotated[
+        bool, typer.Option("--check-settings", hidden=True, help="Check the settings, and end.")
+    ] = False,
 ) -> None:
     """Serve a witness until SIGTERM or Ctrl-C, and print its vkeys before.
 
@@ -74,7 +77,10 @@ def serve(
     from chopmark_ledger.witness.witness_settings import WitnessServiceSettings  # noqa: PLC0415
 
     flags.pop("config")
+    flags.pop("check_settings")
     settings = read_settings_of(WitnessServiceSettings, flags, name="witness", config=config)
+    if check_settings:
+        return
     configuration = prepare_witness(
         settings.data,
         name=settings.name,
