@@ -24,7 +24,7 @@ CITIZEN = "111"
 ORGANISATION = "001"
 _CITIZEN = re.compile(r"[0-9]{17}[0-9X]", re.ASCII)
 _LONGEST = 500
-_LONGEST_KIND = 20
+_LONGEST_KIND = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,7 @@ def _holders(members: ClosedObject) -> tuple[Holder, ...]:
 def _holder(value: object, place: str) -> Holder:
     members = ClosedObject(value, place)
     holder = Holder(
-        members.text("name"), _optional_text(members, "code", 500), _optional_text(members, "code_kind", 20)
+        members.text("name"), _optional_text(members, "code", 500), _optional_text(members, "code_kind", 64)
     )
     _close(members)
     return holder
