@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 from chopmark import base45, qr_text
 from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark_verifier.verify_requests import unwrapped
 from PIL import Image
 
 _STRANGE = "\x00\n \u202e\ufeff\u0660Ａé𐍈<'\"&%+{"
@@ -195,7 +196,7 @@ _JSON = {"Content-Type": "application/json"}
 def _of_text(text: str) -> Hostile:
     shown = None
     try:
-        shown = qr_text.decode(text)
+        shown = qr_text.decode(unwrapped(text))
     except Exception:  # whatever is wrong with it, the service must cope
         shown = None
     body = json.dumps({"text": text}, ensure_ascii=False).encode("utf-8", "surrogatepass")
