@@ -25,6 +25,7 @@ from chopmark_issuer.licences.bulk_issue import issue_all
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.publishing.region_log import LogService, client_name
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.service.service import rarely_collected
 from chopmark_issuer.settings import KEY_SOCKET, Settings
 from chopmark_issuer.storage.models import OUTBOX
 from chopmark_ledger.service.log_clients import add_client, make_client
@@ -193,6 +194,7 @@ def _running_region(folder: Path) -> Iterator[RunningRegion]:
         region.add_department(DEPARTMENT, NAME)
         region.add_type(TYPE.read_bytes())
         region.grant(DEPARTMENT, "CN-GD/11100000MB99991003001")
+        stack.enter_context(rarely_collected())  # as in the service
         yield RunningRegion(region)
 
 

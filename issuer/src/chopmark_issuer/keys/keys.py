@@ -16,15 +16,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from chopmark.errors import StorageError
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
 from chopmark.key_file import DEFAULT_COST, LocalSigner, ScryptCost, read_key_file, write_key_file
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, insert, or_, select, update
 
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.storage.models import KEY
+
+_KEYS: Final = (
+    select(KEY)
+    .where(
+        or_(bindparam("owner", type_=String).is_(None), KEY.c.owner == bindparam("owner")),
+        or_(bindparam("use", type_=String).is_(None), KEY.c.use == bindparam("use")),
+    )
+    .order_by(KEY.c.not_before, KEY.c.kid)
+)
 
 _GENERATORS: Mapping[Algorithm, Callable[[], LocalSigner]] = {
     Algorithm.ED25519: Ed25519Signer.generate,
@@ -199,12 +209,8 @@ def inventory(
     connection: Connection, *, owner: str | None = None, use: InventoryUse | None = None
 ) -> list[InventoryKey]:
     """The keys of an owner and use, or all, oldest first."""
-    query = select(KEY).order_by(KEY.c.not_before, KEY.c.kid)
-    if owner is not None:
-        query = query.where(KEY.c.owner == owner)
-    if use is not None:
-        query = query.where(KEY.c.use == use.value)
-    return [_key(row) for row in connection.execute(query)]
+    wanted = {"owner": owner, "use": None if use is None else use.value}
+    return [_key(row) for row in connection.execute(_KEYS, wanted)]
 
 
 def key_in_use(connection: Connection, *, owner: str, use: InventoryUse, at: int) -> InventoryKey:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from chopmark.cbor import Value
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from chopmark_issuer.catalogue.catalogue import CatalogueType, type_in_use
 from chopmark_issuer.catalogue.departments import Actor, check_authority
@@ -43,7 +44,9 @@ from chopmark_issuer.storage.row_ids import next_ids
 _LOOKED_UP_AT_ONCE = 1000
 """Identifiers in one query: a database bounds the parameters of a statement."""
 
-
+_TAKEN: Final = select(LICENCE.c.identifier).where(
+    LICENCE.c.type_id == bindparam("type_id"), LICENCE.c.identifier.in_(bindparam("identifiers", expanding=True))
+)
 _LICENCE_COLUMNS = ("id", "department_id", "type_id", "identifier", "state", "current_version", "created_at")
 
 
@@ -240,10 +243,8 @@ def _taken_identifiers(connection: Connection, type_id: str, identifiers: Iterab
     wanted = list(identifiers)
     taken: set[str] = set()
     for start in range(0, len(wanted), _LOOKED_UP_AT_ONCE):
-        query = select(LICENCE.c.identifier).where(
-            LICENCE.c.type_id == type_id, LICENCE.c.identifier.in_(wanted[start : start + _LOOKED_UP_AT_ONCE])
-        )
-        taken.update(connection.execute(query).scalars())
+        looked_up = {"type_id": type_id, "identifiers": wanted[start : start + _LOOKED_UP_AT_ONCE]}
+        taken.update(connection.execute(_TAKEN, looked_up).scalars())
     return taken
 
 

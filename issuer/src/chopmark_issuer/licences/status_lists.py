@@ -18,7 +18,7 @@ from typing import Final
 from chopmark.entries import StatusListEntry
 from chopmark.licence_type import FreshnessClass
 from chopmark.status import StatusList, StatusListToken
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from chopmark_issuer.errors import RefusedError
 from chopmark_issuer.keys.key_provider import KeyProvider
@@ -31,6 +31,22 @@ _FULL: Final = LIST_SIZE * 3 // 4
 _HOUR: Final = 3600
 _AHEAD: Final = 60
 """Seconds a token may be dated ahead: several in one second must still rise in time."""
+
+# Made once: each transaction that issues asks these, and to put one together takes longer than its answer.
+_OPEN_LISTS: Final = select(STATUS_LIST.c.number, STATUS_LIST.c.uri, STATUS_LIST.c.used).where(
+    STATUS_LIST.c.department_id == bindparam("department"),
+    STATUS_LIST.c.freshness == bindparam("freshness"),
+    STATUS_LIST.c.used < _FULL,
+)
+_USED: Final = select(CREDENTIAL.c.status_index).where(
+    CREDENTIAL.c.status_list == bindparam("list"),
+    CREDENTIAL.c.status_index.in_(bindparam("indexes", expanding=True)),
+)
+_USE: Final = (
+    update(STATUS_LIST)
+    .where(STATUS_LIST.c.number == bindparam("list"))
+    .values(used=STATUS_LIST.c.used + bindparam("more"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +87,13 @@ def reserve(
         number, uri, used = _open_list(connection, department, freshness, at)
         wanted = min(count - len(drawn), _FULL - used)
         indexes = _draw(connection, number, wanted, random)
-        connection.execute(
-            update(STATUS_LIST).where(STATUS_LIST.c.number == number).values(used=STATUS_LIST.c.used + len(indexes))
-        )
+        connection.execute(_USE, {"list": number, "more": len(indexes)})
         drawn.extend(StatusIndex(number, uri, index) for index in indexes)
     return drawn
 
 
 def _open_list(connection: Connection, department: str, freshness: FreshnessClass, at: int) -> tuple[int, str, int]:
-    row = connection.execute(
-        select(STATUS_LIST.c.number, STATUS_LIST.c.uri, STATUS_LIST.c.used).where(
-            STATUS_LIST.c.department_id == department,
-            STATUS_LIST.c.freshness == freshness.value,
-            STATUS_LIST.c.used < _FULL,
-        )
-    ).first()
+    row = connection.execute(_OPEN_LISTS, {"department": department, "freshness": freshness.value}).first()
     if row is not None:
         return row.number, row.uri, row.used
     number = (connection.execute(select(func.max(STATUS_LIST.c.number))).scalar() or 0) + 1
@@ -107,10 +115,7 @@ def _draw(connection: Connection, number: int, count: int, random: Callable[[int
         candidates = {
             int.from_bytes(draw[offset : offset + 3], "big") % LIST_SIZE for offset in range(0, len(draw), 3)
         } - found.keys()
-        query = select(CREDENTIAL.c.status_index).where(
-            CREDENTIAL.c.status_list == number, CREDENTIAL.c.status_index.in_(candidates)
-        )
-        candidates -= set(connection.execute(query).scalars())
+        candidates -= set(connection.execute(_USED, {"list": number, "indexes": list(candidates)}).scalars())
         found.update(dict.fromkeys(candidates))
     return list(found)
 

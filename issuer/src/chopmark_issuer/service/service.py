@@ -135,7 +135,7 @@ def make_application(
             registry.register(RegionCollector(running, clock))
             telemetry.get_logger("issuer").info("open", region=running.region.region)
             async with server.told_to_stop(service.stopping.set):
-                with _rarely_collected():
+                with rarely_collected():
                     yield
         finally:
             await asyncio.get_running_loop().run_in_executor(None, running.close)
@@ -162,7 +162,7 @@ def make_application(
 
 
 @contextmanager
-def _rarely_collected() -> Iterator[None]:
+def rarely_collected() -> Iterator[None]:
     """Look for garbage in cycles seldom, and never through what is there by now: that stays."""
     before = gc.get_threshold()
     gc.collect()
