@@ -12,6 +12,7 @@ from chopmark.credential import Credential
 from chopmark_issuer.service import problems
 from chopmark_issuer.service import search as search_module
 from chopmark_issuer.service.service import openapi_document
+from chopmark_service import problems as common
 
 from tests.issuer.conftest import DRIVER, FOOD, MARKETS, PERMIT, World
 from tests.issuer.issuer_service import Service, food, serving
@@ -291,7 +292,7 @@ def test_what_may_not_be_said_of_a_licence_is_refused_and_nothing_is_written(wor
             for changes, status, code in REFUSED:
                 answer = await service.post("/licences", food(**changes))
                 assert (answer.status, answer.json()["code"]) == (status, code), answer.body
-                assert answer.headers["content-type"] == problems.PROBLEM_TYPE
+                assert answer.headers["content-type"] == common.PROBLEM_TYPE
             assert (await service.get("/licences")).json() == {"licences": []}
 
     asyncio.run(run())
@@ -393,7 +394,7 @@ def test_the_openapi_document_of_the_specification_is_that_of_the_service() -> N
 
 def test_every_code_of_a_problem_stands_in_the_openapi_document() -> None:
     document = openapi_document()
-    told = [value for value in vars(problems).values() if isinstance(value, problems.Problem)]
+    told = [each for each in (vars(common) | vars(problems)).values() if isinstance(each, common.Problem)]
     missing = {each.code for each in told if f'"{each.code}"' not in document}
     assert missing == {"method_not_allowed"}  # of no route
 

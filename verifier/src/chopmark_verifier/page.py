@@ -30,7 +30,7 @@ from chopmark.licence_type import LicenceType
 from chopmark.reasons import Language
 from chopmark_service import telemetry
 from chopmark_service.problems import FAULT, answer_common
-from chopmark_service.request_body import BodyReader
+from chopmark_service.request_body import BodyReader, media_type
 from chopmark_service.static_files import FOR_SECONDS, FileKind, StaticFiles
 from fastapi import FastAPI, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -300,8 +300,7 @@ _CHALLENGE_SECONDS: Final = 180
 
 async def _check(visit: Visit) -> Response:
     request, service = visit.request, visit.service
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in _PICTURES:
+    if media_type(request) in _PICTURES:
         visit.check_token(request.headers.get(TOKEN_HEADER))
         options = _options(dict(request.query_params))
         shown = await service.read_picture(await visit.read(service.pictures), known=visit.session is not None)
@@ -332,7 +331,7 @@ def _options(form: Mapping[str, str]) -> VerifyOptions:
 async def _read_form(visit: Visit) -> dict[str, str]:
     """The fields of a form of this page, and of this session where there is one."""
     request = visit.request
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    if media_type(request) != _FORM:
         raise FormatError("a form is expected", where="body")
     body = await visit.read(visit.service.small_bodies)
     try:

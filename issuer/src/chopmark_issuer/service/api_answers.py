@@ -9,7 +9,6 @@ has not answered. Answers that are kept for requests sent again (`issued`, `acte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -26,11 +25,6 @@ from chopmark_issuer.licences.records import StoredCredential, Version
 from chopmark_issuer.licences.requests import IssuedVersion
 from chopmark_issuer.lifecycle import Standing, State
 from chopmark_issuer.service.search import ActOfLicence, Found
-
-
-def encode(value: Any) -> bytes:
-    """Write JSON without spaces, UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def path_of(number: str) -> str:

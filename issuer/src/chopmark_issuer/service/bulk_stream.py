@@ -22,16 +22,17 @@ from typing import Any, Final
 from chopmark.errors import ChopmarkError
 from chopmark_service import telemetry
 from chopmark_service.errors import BackpressureError
+from chopmark_service.json_answer import encode_json
+from chopmark_service.problems import FAULT, TOO_LARGE, problem_document
 from chopmark_service.telemetry import Receive, Scope, Send
 from fastapi import Request, Response
 
-from chopmark_issuer.service import api_answers
 from chopmark_issuer.service.api_requests import MAX_LINE
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.commit_queue import Task
 from chopmark_issuer.service.idempotency import Answer, KeptFullError, RequestKey, request_digest
 from chopmark_issuer.service.line_reader import LineParts, read_parts
-from chopmark_issuer.service.problems import FAULT, STOPPING, TOO_LARGE, line_problem, problem_document
+from chopmark_issuer.service.problems import STOPPING, line_problem
 
 MAX_LINES: Final = 100_000
 PART_LINES: Final = 500
@@ -210,7 +211,7 @@ class LinesResponse(Response):
 
 def encode_lines(lines: list[dict[str, Any]]) -> bytes:
     """Write lines of an answer."""
-    return b"".join(api_answers.encode(line) + b"\n" for line in lines)
+    return b"".join(encode_json(line) + b"\n" for line in lines)
 
 
 def body_parts(request: Request, *, seconds: float) -> AsyncIterator[list[Any]]:
