@@ -16,7 +16,7 @@ import pytest
 import urllib3
 from chopmark import qr_text
 from chopmark.key_file import ScryptCost, write_key_file
-from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark.qr_drawing import draw
 
 from tests.ledger.served_log import until
 from tests.service.test_server import alive
@@ -91,7 +91,7 @@ def test_it_answers_texts_and_pictures_and_ends_cleanly(served: Served, out: Any
     checks = answer.json()["verdict"]["checks"]
     assert [check["result"] for check in checks[:2]] == ["PASS", "PASS"]
     headers = {"Content-Type": "image/png"}
-    answer = served.http.request("POST", f"{served.url}/verify", body=png(qr_modules(text)), headers=headers)
+    answer = served.http.request("POST", f"{served.url}/verify", body=draw(text).png(), headers=headers)
     assert answer.json()["verdict"]["checks"][0]["result"] == "PASS"
     page = served.http.request("GET", f"{served.url}/").data.decode()
     assert "<!doctype html>" in page

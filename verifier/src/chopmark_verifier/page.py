@@ -27,6 +27,7 @@ from chopmark.cli.plain_text import plain
 from chopmark.errors import ChopmarkError, FormatError
 from chopmark.identifiers import region_of
 from chopmark.licence_type import LicenceType
+from chopmark.qr_drawing import draw
 from chopmark.reasons import Language
 from chopmark_service import telemetry
 from chopmark_service.problems import FAULT, answer_common
@@ -41,7 +42,6 @@ from chopmark_verifier.errors import NoCodeError, SignInError
 from chopmark_verifier.licence_types import askable_types, find_type
 from chopmark_verifier.page_texts import problem_text, texts
 from chopmark_verifier.problems import answer_error
-from chopmark_verifier.qr_drawing import qr_modules, svg
 from chopmark_verifier.verdict_view import verdict_view
 from chopmark_verifier.verify_requests import ChallengeRequest, VerifyOptions, VerifyRequest, check_options, unwrapped
 
@@ -349,7 +349,7 @@ def _shown_challenge(visit: Visit, asked: Challenge) -> dict[str, Any]:
     known = find_type(visit.service.desks.current.store, asked.licence_type)
     return {
         "challenge": asked.text(),
-        "svg": svg(qr_modules(asked.text()), "EC1"),
+        "svg": draw(asked.text()).svg(),
         "seconds": asked.expires - asked.issued_at,
         "type_name": plain(_localised(known.name, visit.language)),
         "purpose": asked.purpose,

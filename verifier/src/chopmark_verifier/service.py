@@ -26,6 +26,7 @@ from typing import Annotated, TypeVar
 from chopmark import strict
 from chopmark.challenge import Challenge
 from chopmark.errors import FormatError
+from chopmark.qr_drawing import draw
 from chopmark.qr_image import distinct_codes
 from chopmark.verdict import Verdict
 from chopmark_service import telemetry
@@ -46,7 +47,6 @@ from chopmark_verifier.errors import ClientListError, NoCodeError, PictureError,
 from chopmark_verifier.image_pool import ImagePool
 from chopmark_verifier.licence_types import find_field, find_type
 from chopmark_verifier.problems import answer_error
-from chopmark_verifier.qr_drawing import png, qr_modules, svg
 from chopmark_verifier.service_metrics import VerifierCollector, VerifierCounters
 from chopmark_verifier.service_settings import VerifierSettings
 from chopmark_verifier.sessions import Sessions, read_passcode
@@ -368,7 +368,7 @@ def _add_verifying(application: FastAPI) -> None:
         service = service_of(request)
         asked = service.ask(parse_challenge_request(await service.small_bodies.read_json(request, client.name)))
         text = asked.text()
-        modules = qr_modules(text)
+        code = draw(text)
         return json_answer(
             {
                 "challenge": text,
@@ -376,8 +376,8 @@ def _add_verifying(application: FastAPI) -> None:
                 "licence_type": asked.licence_type,
                 "fields": list(asked.fields),
                 "expires": asked.expires,
-                "svg": svg(modules, "EC1"),
-                "png": strict.base64_encode(png(modules)),
+                "svg": code.svg(),
+                "png": strict.base64_encode(code.png()),
             }
         )
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from chopmark_issuer.errors import ConflictError, RefusedError
 from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.lifecycle import State
-from chopmark_issuer.qr import credential_text, draw, draw_svg
+from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.service import api_answers, api_documents, api_requests
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.search import MAX_PAGE, Found, Wanted
@@ -131,8 +131,8 @@ def _add_credentials(application: FastAPI) -> None:
             credential = found
 
             def picture() -> bytes:
-                text = credential_text(credential)
-                return draw(text).png if name == "qr.png" else draw_svg(text)
+                code = draw_credential(credential)
+                return code.png() if name == "qr.png" else code.svg().encode("ascii")
 
             try:
                 content = await request.app.state.service.in_thread(picture)
