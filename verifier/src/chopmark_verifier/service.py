@@ -50,6 +50,7 @@ from chopmark_verifier.problems import answer_error
 from chopmark_verifier.service_metrics import VerifierCollector, VerifierCounters
 from chopmark_verifier.service_settings import VerifierSettings
 from chopmark_verifier.sessions import Sessions, read_passcode
+from chopmark_verifier.starting import load_desk_options
 from chopmark_verifier.trust_source import TrustSource, open_trust_source, trust_status
 from chopmark_verifier.verify_requests import (
     MAX_BODY,
@@ -218,22 +219,6 @@ class VerifierService:
 def audience_of(inspector: str) -> str:
     """What tokens for the verifier of an inspector's organisation name in `aud`, unless its operator says otherwise."""
     return f"verifier of {inspector}"
-
-
-def load_desk_options(settings: VerifierSettings) -> DeskOptions | None:
-    """Load the inspector's key; None where there is none.
-
-    Raises:
-        KeyMaterialError: the passphrase is missing or wrong.
-        StorageError: a file cannot be read.
-    """
-    if settings.key is None or settings.records is None:
-        return None
-    from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415 - a service without a key needs none of it
-    from chopmark.key_file import read_key_file  # noqa: PLC0415
-
-    signer = read_key_file(settings.key).load(read_passphrase(settings.passphrase_file), where=str(settings.key))
-    return DeskOptions(signer, settings.records)
 
 
 def make_application(
