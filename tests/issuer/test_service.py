@@ -39,6 +39,20 @@ def test_a_licence_is_issued_read_and_found(world: World) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("path", ["", "/status"])
+def test_what_is_said_of_a_superseded_number_names_the_one_of_now_before_the_state(world: World, path: str) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            first = (await service.post("/licences", food())).json()["number"]
+            second = (await service.post(f"/licences/{first}/change", {"fields": {"seats": 12}})).json()["number"]
+            old = (await service.get(f"/licences/{first}{path}")).json()
+            assert list(old)[:2] == ["number", "superseded_by"]
+            assert (old["number"], old["superseded_by"]) == (first, second)
+            assert "superseded_by" not in (await service.get(f"/licences/{second}{path}")).json()
+
+    asyncio.run(run())
+
+
 def test_the_next_version_has_a_number_of_its_own_and_the_old_one_tells_it(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:

@@ -64,10 +64,13 @@ def licence(
     version: Version,
     holders: Sequence[Holder],
     credentials: Sequence[StoredCredential],
+    *,
+    newest: str,
 ) -> dict[str, Any]:
-    """A licence in full, as one of its versions says; `licence_type` has the schema of that version."""
+    """A licence in full, as one of its versions says; `licence_type` has the schema of that version, and `newest` is
+    the number of the newest one."""
     return {
-        "number": version.number,
+        **numbered(version, newest=newest),
         "type": licence_type.type.id,
         "schema": version.schema_version,
         "state": state.value,
@@ -78,6 +81,12 @@ def licence(
         "credentials": [credential(each) for each in credentials],
         **({} if version.supersedes is None else {"supersedes": version.supersedes}),
     }
+
+
+def numbered(version: Version, *, newest: str) -> dict[str, str]:
+    """The number of a version, and the one that superseded it: it comes before the state, which is that of the licence,
+    whatever number it has by now."""
+    return {"number": version.number} | ({} if newest == version.number else {"superseded_by": newest})
 
 
 def credential(stored: StoredCredential) -> dict[str, Any]:

@@ -61,6 +61,12 @@ _LOGGED: Final = {
     "anyOf": [{"const": False}, _COUNT],
 }
 _STATE: Final = {"type": "string", "enum": [each.value for each in State]}
+_SUPERSEDED_BY: Final = {
+    **_TEXT,
+    "description": "The number that the licence has now, where the one that was asked for belongs to an earlier "
+    "version. `state` is that of the licence; a code with the earlier number is no longer good once the newer version "
+    "has begun.",
+}
 _JWK: Final = {
     "type": "object",
     "description": "A public key as a JSON Web Key: OKP with Ed25519, or EC with P-256.",
@@ -397,7 +403,7 @@ LICENCE: Final = route(
                     "fields": _FIELDS,
                     "credentials": list_schema(_CREDENTIAL_STATE),
                 },
-                {"last_day": _DAY, "supersedes": _TEXT, "superseded_by": _TEXT},
+                {"last_day": _DAY, "supersedes": _TEXT, "superseded_by": _SUPERSEDED_BY},
             ),
         )
     },
@@ -468,7 +474,7 @@ STATUS: Final = route(
                     "version": {"type": "integer", "minimum": 1},
                     "credentials": list_schema(_CREDENTIAL_STATE),
                 },
-                {"superseded_by": _TEXT},
+                {"superseded_by": _SUPERSEDED_BY},
             ),
         )
     },
