@@ -13,7 +13,7 @@ from chopmark.challenge import Challenge
 from chopmark.qr_drawing import draw
 from chopmark.verification_record import verify_record
 from chopmark_service.request_body import FREE
-from chopmark_verifier.page import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
+from chopmark_verifier.page_visit import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
 from chopmark_verifier.sessions import read_passcode
 
 from tests.ledger.asgi import Answer
