@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zxingcpp
-from chopmark_issuer.qr import draw
+from chopmark.qr_drawing import draw
 from PIL import Image, ImageChops, ImageFilter
 
 from bench.report import Group, Table, answer
@@ -54,7 +54,7 @@ DISTURBANCES = (
 
 def drawn_code(text: str) -> Image.Image:
     """The product's own drawing of a text, eight pixels a module."""
-    return Image.open(io.BytesIO(draw(text, module=MODULE_PIXELS).png)).convert("L")
+    return Image.open(io.BytesIO(draw(text).png(module=MODULE_PIXELS))).convert("L")
 
 
 def capture(drawn: Image.Image, disturbance: Disturbance, numbers: random.Random) -> Image.Image:

@@ -15,9 +15,9 @@ from chopmark.key_file import ScryptCost
 from chopmark.keys import Ed25519Signer
 from chopmark.landmark import SPAN_MAX, LandmarkProof
 from chopmark.licence_type import LocalisedText
+from chopmark.qr_drawing import draw
 from chopmark_issuer.importing.importing import Importer, ImportReport, Progress
 from chopmark_issuer.licences.records import CREDENTIALS_OF_LICENCES, credentials
-from chopmark_issuer.qr import draw
 from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.models import CREDENTIAL, LICENCE

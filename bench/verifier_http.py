@@ -12,10 +12,10 @@ from pathlib import Path
 
 from chopmark import qr_text
 from chopmark.keys import Ed25519Signer
+from chopmark.qr_drawing import draw
 from chopmark_service.authentication import make_token
 from chopmark_service.json_web_key import to_jwk
 from chopmark_verifier.clients import FORMAT
-from chopmark_verifier.qr_drawing import png, qr_modules
 from chopmark_verifier.service import audience_of
 
 from bench.report import MILLI, Group, Table, answer
@@ -55,7 +55,7 @@ class Requests:
 
     def picture(self) -> bytes:
         """A request for a verdict on a picture."""
-        return post("/verify", png(qr_modules(self.text)), content_type="image/png")
+        return post("/verify", draw(self.text).png(), content_type="image/png")
 
     def _body(self) -> bytes:
         return json.dumps({"text": self.text}).encode()

@@ -14,6 +14,7 @@ from pathlib import Path
 from chopmark.cli.trust import folder_reader
 from chopmark.cli.verify import choose_language
 from chopmark.keys import Signer
+from chopmark.qr_drawing import draw
 from chopmark.qr_image import read_qr_texts
 from chopmark.refresh import refresh
 from chopmark.root_epoch import Roots
@@ -21,7 +22,6 @@ from chopmark.trust_store import TrustStore
 from chopmark.verdict import Outcome, Verdict
 from chopmark.verifier import Verifier
 from chopmark_issuer.keys.keys import InventoryUse
-from chopmark_issuer.qr import draw
 from chopmark_issuer.region import Region
 from chopmark_verifier.desk import InspectionDesk
 from rich.console import Console
@@ -153,7 +153,7 @@ def _inspect(case: Case, store: TrustStore, desk: InspectionDesk, folder: Path) 
     """Draw the code, read it back from the picture, and verify what was read."""
     folder.mkdir(exist_ok=True)
     picture = folder / f"{case.name}.png"
-    picture.write_bytes(draw(case.text).png)
+    picture.write_bytes(draw(case.text).png())
     (folder / f"{case.name}.txt").write_text(case.text + "\n", encoding="ascii")
     text = read_qr_texts(picture.read_bytes(), where=picture.name)[0]
     if case.name == "genuine":

@@ -135,7 +135,7 @@ def make_places(both: tuple[Place, Place], *, clock: Callable[[], int], cost: Sc
         cost: what a key file costs.
     """
     secret = passphrase(both[0].folder)
-    made = [_make_services(place, secret, cost) for place in both]
+    made = [make_services(place, secret, cost) for place in both]
     for (place, (log, _)), (other, (_, witness_vkeys)) in zip(
         zip(both, made, strict=True), list(zip(both, made, strict=True))[::-1], strict=True
     ):
@@ -145,7 +145,7 @@ def make_places(both: tuple[Place, Place], *, clock: Callable[[], int], cost: Sc
         (place.data / "policy").write_text(policy, encoding="utf-8")
         for vkey in vkeys:
             add_log_to_witness(other.data / "witness", vkey)
-        _make_registry(place, LogService(place.log, vkeys, policy), secret, clock, cost)
+        make_registry(place, LogService(place.log, vkeys, policy), secret, clock, cost)
         _write_settings(place, other)
 
 
@@ -177,7 +177,8 @@ def until(condition: Callable[[], bool], trouble: str) -> None:
         time.sleep(_LOOK_EVERY)
 
 
-def _make_services(place: Place, secret: bytes, cost: ScryptCost) -> tuple[NewLog, tuple[str, ...]]:
+def make_services(place: Place, secret: bytes, cost: ScryptCost) -> tuple[NewLog, tuple[str, ...]]:
+    """Make the log of a region, and the witness that it runs for others, of which the vkeys are answered."""
     shutil.rmtree(place.data, ignore_errors=True)  # of a start that was interrupted
     place.data.mkdir()
     host = f"{place.plan.code.lower()}.example"
@@ -187,9 +188,8 @@ def _make_services(place: Place, secret: bytes, cost: ScryptCost) -> tuple[NewLo
     return log, witness
 
 
-def _make_registry(
-    place: Place, service: LogService, secret: bytes, clock: Callable[[], int], cost: ScryptCost
-) -> None:
+def make_registry(place: Place, service: LogService, secret: bytes, clock: Callable[[], int], cost: ScryptCost) -> None:
+    """Make the registry of a region whose log answers there, with departments, types, and the clerk's system."""
     plan = place.plan
     with Region.create(
         Settings(place.data, secret, cost=cost), RegionPlan(plan.code, plan.name, log_service=service), clock=clock

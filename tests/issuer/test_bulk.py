@@ -82,6 +82,18 @@ def test_the_same_stream_again_gets_the_same_answer_and_issues_nothing_twice(wor
     asyncio.run(run())
 
 
+def test_another_stream_under_the_same_key_is_told_where_it_begins_to_differ(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            lines = [b"no line"] * 700
+            await service.bulk(lines, key="stream")
+            *_, refused = await service.bulk([*lines[:600], b"another"], key="stream")
+            assert (refused["line"], refused["problem"]["code"]) == (501, "key_reused")
+            assert "lines 501 to 601 are not those that were sent first" in refused["problem"]["detail"]
+
+    asyncio.run(run())
+
+
 def test_a_stream_that_breaks_off_goes_on_when_it_is_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_stream, "PART_LINES", 4)
 

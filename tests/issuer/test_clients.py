@@ -100,7 +100,10 @@ def test_the_commands_add_list_and_take_away(world: World, tmp_path: Path) -> No
     jwk.write_text(json.dumps(to_jwk(KEYS[0])))
     run = CliRunner().invoke
     options = ["--department", MARKETS, "--jwk", str(jwk), "--right", "read", "--right", "issue", "--type", FOOD]
-    assert run(issuer, ["add-client", "counter 7", *options, *data]).exit_code == 0
+    added = run(issuer, ["add-client", "counter 7", *options, *data])
+    assert added.exit_code == 0
+    assert added.stdout.startswith("client counter 7 of ")
+    assert "POST /authentication" in added.stdout
     listed = run(issuer, ["clients", *data]).output
     assert listed.startswith(f"counter 7: {MARKETS}, read issue; {FOOD}; keys ")
     assert run(issuer, ["add-client", "counter 7", *options, *data]).exit_code == 1

@@ -101,7 +101,7 @@ class City:
             stored = credentials(connection, row.version_id)[0]
         picture = draw_credential(self.region.with_proofs(stored))
         assert picture.version <= 22
-        with Image.open(BytesIO(picture.png)) as image:
+        with Image.open(BytesIO(picture.png())) as image:
             (code,) = zxingcpp.read_barcodes(image)
         return Verifier(store, clock=self.clock).verify(code.text)
 

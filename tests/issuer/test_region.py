@@ -271,7 +271,7 @@ def test_a_code_drawn_as_png_reads_back(world: Any) -> None:
     picture = draw_credential(world.guangdong.with_proofs(world.guangdong.registry.credentials(issued.number)[0]))
     assert picture.text == world.text(issued.number)
     assert picture.version <= 22
-    with Image.open(BytesIO(picture.png)) as image:
+    with Image.open(BytesIO(picture.png())) as image:
         assert [code.text for code in zxingcpp.read_barcodes(image)] == [picture.text]
 
 

@@ -12,6 +12,7 @@ from chopmark.credential import Credential
 from chopmark_issuer.service import problems
 from chopmark_issuer.service import search as search_module
 from chopmark_issuer.service.service import openapi_document
+from chopmark_service import problems as common
 
 from tests.issuer.conftest import DRIVER, FOOD, MARKETS, PERMIT, World
 from tests.issuer.issuer_service import Service, food, serving
@@ -34,6 +35,20 @@ def test_a_licence_is_issued_read_and_found(world: World) -> None:
             for asked in ({}, {"number": number}, {"holder_name": "示例", "state": "valid", "type": FOOD, "limit": 1}):
                 assert await search(service, **asked) == [number]
             assert (await service.get("/licences?state=revoked")).json() == {"licences": []}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["", "/status"])
+def test_what_is_said_of_a_superseded_number_names_the_one_of_now_before_the_state(world: World, path: str) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            first = (await service.post("/licences", food())).json()["number"]
+            second = (await service.post(f"/licences/{first}/change", {"fields": {"seats": 12}})).json()["number"]
+            old = (await service.get(f"/licences/{first}{path}")).json()
+            assert list(old)[:2] == ["number", "superseded_by"]
+            assert (old["number"], old["superseded_by"]) == (first, second)
+            assert "superseded_by" not in (await service.get(f"/licences/{second}{path}")).json()
 
     asyncio.run(run())
 
@@ -291,7 +306,7 @@ def test_what_may_not_be_said_of_a_licence_is_refused_and_nothing_is_written(wor
             for changes, status, code in REFUSED:
                 answer = await service.post("/licences", food(**changes))
                 assert (answer.status, answer.json()["code"]) == (status, code), answer.body
-                assert answer.headers["content-type"] == problems.PROBLEM_TYPE
+                assert answer.headers["content-type"] == common.PROBLEM_TYPE
             assert (await service.get("/licences")).json() == {"licences": []}
 
     asyncio.run(run())
@@ -393,7 +408,7 @@ def test_the_openapi_document_of_the_specification_is_that_of_the_service() -> N
 
 def test_every_code_of_a_problem_stands_in_the_openapi_document() -> None:
     document = openapi_document()
-    told = [value for value in vars(problems).values() if isinstance(value, problems.Problem)]
+    told = [each for each in (vars(common) | vars(problems)).values() if isinstance(each, common.Problem)]
     missing = {each.code for each in told if f'"{each.code}"' not in document}
     assert missing == {"method_not_allowed"}  # of no route
 

@@ -14,7 +14,7 @@ from chopmark.landmark import LandmarkProof
 from chopmark.tlog_policy import TlogPolicy
 from chopmark.tlog_proof import TlogProof
 from chopmark_ledger.commands import audit_commands, log_commands
-from chopmark_ledger.errors import NotPublishedError
+from chopmark_ledger.errors import NotPublishedError, NotThisLogError
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -98,6 +98,37 @@ def test_what_cannot_be_tried_is_an_error_of_ours(tmp_path: Path, arguments: lis
     result = run(*(tmp_path if each == "FOLDER" else each for each in arguments))
     assert isinstance(result.exception, error)
     assert isinstance(result.exception, ChopmarkError)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_fsck_of_a_place_without_a_log_says_that_none_is_there(tmp_path: Path, is_served: bool) -> None:
+    with serving(tmp_path) as server:
+        result = run("fsck", server.url if is_served else tmp_path, "--vkey", OTHER.vkey)
+    assert isinstance(result.exception, NotThisLogError)
+    assert "there is no log here" in str(result.exception)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_fsck_calls_a_log_damaged_that_lost_its_checkpoint(tmp_path: Path, is_served: bool) -> None:
+    write_log(tmp_path, opaque(300))
+    (tmp_path / "checkpoint").unlink()
+    with serving(tmp_path) as server:
+        result = run("fsck", server.url if is_served else tmp_path, "--vkey", OTHER.vkey)
+    assert result.exit_code == 1
+    assert "damaged: checkpoint: missing\n" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["fsck"], ["prove"]])
+def test_another_log_than_that_of_the_policy_is_named_and_not_called_damaged(
+    log: World, tmp_path: Path, command: list[str]
+) -> None:
+    other = write_log(tmp_path / "other", opaque(3))
+    index = ["0"] if command == ["prove"] else []
+    result = run(*command, other, *index, "--policy", log.folder / "policy")
+    assert isinstance(result.exception, NotThisLogError)
+    assert "this is the log rome.example/tevere, not cn-gd.example/log/2026" in str(result.exception)
     assert result.stdout == ""
 
 

@@ -101,6 +101,7 @@ def test_a_clients_key_goes_from_its_file_into_the_list(tmp_path: Path, algorith
     assert parse_key_file((tmp_path / "client.key").read_bytes()).load(PASSPHRASE).public_key == key
     added = run("add-client", tmp_path / "log", "registry", "--jwk", "-", "--issuer", ISSUER, text=made.stdout)
     assert added.exit_code == 0, added.output
+    assert added.stdout.startswith(f"client registry may now write for {ISSUER}: ")
     client = read_clients(tmp_path / "log" / "clients.json")["registry"]
     assert list(client.keys.values()) == [key]
     assert client.client == Client("registry", frozenset({ISSUER}))

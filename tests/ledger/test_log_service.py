@@ -205,10 +205,11 @@ def test_the_openapi_document_of_the_specification_is_that_of_the_service() -> N
 
 def test_every_code_of_a_problem_stands_in_the_openapi_document() -> None:
     from chopmark_ledger.service import problems
+    from chopmark_service import problems as common
 
     document = openapi_document()
-    for each in vars(problems).values():
-        if isinstance(each, problems.Problem) and each is not problems.METHOD_NOT_ALLOWED:
+    for each in (vars(common) | vars(problems)).values():
+        if isinstance(each, common.Problem) and each is not common.METHOD_NOT_ALLOWED:
             assert f'"{each.code}"' in document, each.code
 
 

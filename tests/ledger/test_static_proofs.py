@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from chopmark import cbor
 from chopmark.checkpoint import Checkpoint
-from chopmark.errors import FormatError, ProofError, QuorumError, SignatureError, StorageError
+from chopmark.errors import FormatError, ProofError, QuorumError, StorageError
 from chopmark.landmark import LandmarkFile, LandmarkProof
 from chopmark.merkle import leaf_hash, verify_inclusion
 from chopmark.note import Note
@@ -19,7 +19,7 @@ from chopmark_ledger.audit.fsck_checkpoint import LogKeys
 from chopmark_ledger.audit.http_source import HttpSource
 from chopmark_ledger.audit.static_proofs import prove_by_landmark, prove_entry
 from chopmark_ledger.audit.tile_source import FolderSource
-from chopmark_ledger.errors import NotPublishedError
+from chopmark_ledger.errors import NotPublishedError, NotThisLogError
 
 from tests.ledger.sample_log import OTHER, opaque, put, serving, write_log, write_tiles
 
@@ -117,7 +117,7 @@ def test_without_the_quorum_there_is_no_proof(published: tuple[World, LogKeys]) 
 
 
 def test_a_checkpoint_that_somebody_else_signed_proves_nothing(tmp_path: Path, world: World) -> None:
-    with pytest.raises(SignatureError):
+    with pytest.raises(NotThisLogError):
         prove_entry(FolderSource(write_log(tmp_path, opaque(3))), 1, LogKeys.of([world.vkey]))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 
 import pytest
 from chopmark.cli import app
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.errors import FormatError
+from typer.testing import CliRunner
 
 CHOPMARK = [sys.executable, "-c", "from chopmark.cli import main; main()"]
 NUMBER = "1.2.156.3005.2.11100000000013338W032.11220000013544541J.2430599.001.F"
@@ -74,3 +75,8 @@ def test_a_member_may_be_one_command_in_place_of_a_group(monkeypatch: pytest.Mon
     members = [EntryPoint("dumps", "json:dumps", app.COMMAND_GROUP)]
     monkeypatch.setattr(app, "entry_points", lambda **_: members)
     assert "dumps" in {command.name for command in app.build("dumps").registered_commands}
+
+
+def test_it_says_its_version() -> None:
+    result = CliRunner().invoke(app.build(), ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"chopmark {version('chopmark')}\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -395,3 +396,27 @@ def test_a_bundle_of_entries_that_holds_notes_is_a_bundle(tmp_path: Path) -> Non
     (tmp_path / "bundle").write_bytes(encode_entry_bundle([TrustStatementEntry(note).encode()] * 2))
     found = recognise(read_input(str(tmp_path / "bundle")))
     assert (found.kind, found.content["size"]) == ("entry-bundle", 2)
+
+
+@pytest.mark.parametrize("name", ["food.el1", "transport.cbor", "answer.cbor"])
+def test_fields_of_a_known_type_have_their_names_and_dates(
+    world: SampleWorld, samples: dict[str, tuple[str, bytes]], tmp_path: Path, name: str
+) -> None:
+    world.store(tmp_path / "trust", at=NOW).put_root(world.home.region, world.home.root_epoch, now=NOW)
+    (tmp_path / name).write_bytes(samples[name][1])
+    code, unnamed, _ = run(str(tmp_path / name), "--lang", "en")
+    assert code == 0
+    code, named, errors = run(str(tmp_path / name), "--lang", "en", "--trust", str(tmp_path / "trust"))
+    assert (code, errors) == (0, "")
+    assert re.search(r"field [0-9]", unnamed)
+    assert not re.search(r"field [0-9]", named)
+    assert re.search(r"20[0-9]{2}-[0-9]{2}-[0-9]{2} ", named)
+    assert as_json(str(tmp_path / name)) == as_json(str(tmp_path / name), "--trust", str(tmp_path / "trust"))
+
+
+def test_a_trust_store_that_was_named_and_is_none_is_told(
+    samples: dict[str, tuple[str, bytes]], tmp_path: Path
+) -> None:
+    (tmp_path / "food.el1").write_bytes(samples["food.el1"][1])
+    result = CliRunner().invoke(APP, [str(tmp_path / "food.el1"), "--trust", str(tmp_path / "none")])
+    assert isinstance(result.exception, ChopmarkError)

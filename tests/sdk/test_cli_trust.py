@@ -71,6 +71,12 @@ def test_published_folders_are_taken_in_whatever_order_they_are_named(folder: Pa
     assert "1 of 1" in run.output
 
 
+def test_the_times_of_bundles_are_shown_whole_on_a_narrow_terminal(folder: Path) -> None:
+    update(folder, "gd", "sh")
+    run = CliRunner().invoke(trust, ["show", "--trust", str(folder / "trust")], env={"COLUMNS": "40"})
+    assert run.stdout.count("2026-11-22T08:30:00Z") == 2
+
+
 @pytest.mark.parametrize("data", [b"", b"no note", b"{}\n\n\xe2\x80\x94 a AAAA\n"])
 def test_a_folder_whose_root_epoch_is_none_does_not_keep_the_others_out(folder: Path, data: bytes) -> None:
     write(folder / "sh/root/1.note", data)

@@ -6,7 +6,7 @@ import cbor2
 import pytest
 from chopmark import cbor, cose
 from chopmark.cbor import REDACTED, Key, Tagged, Value
-from chopmark.cose import Sign1, sign1
+from chopmark.cose import Sign1, sign1, type_named
 from chopmark.errors import FormatError, LimitError, SignatureError, UnsupportedError
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey, Signer
 from hypothesis import given, settings
@@ -203,3 +203,8 @@ def test_any_message_comes_back_as_it_was(
     assert read == built
     assert read.protected_map == {1: -19, **protected}
     read.verify(ED25519.public_key)
+
+
+def test_a_message_without_a_type_is_not_said_to_be_of_the_type_none() -> None:
+    assert type_named(None) == "it names no type"
+    assert type_named("x/y") == "it is of the type 'x/y'"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,16 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from chopmark_service import child_process
-from chopmark_service.child_process import Child, ChildProcess, Listens
+from chopmark_service.child_process import AnswersReady, Child, ChildProcess, Listens
+from chopmark_service.child_watch import ChildWatch
 
 STAND_IN = '''
 """A stand-in for a service: a leading process and a worker, listening at a socket."""
 
 import json, os, signal, socket, subprocess, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 name, *modes = sys.argv[1:]
 
@@ -48,6 +51,17 @@ worker = subprocess.Popen([sys.executable, "-c", f"import signal, sys; {wait}"],
 note(f"started {os.getpid()} {worker.pid}")
 if "late" in modes:
     signal.pause()
+port = next((mode.partition("=")[2] for mode in modes if mode.startswith("http=")), None)
+if port is not None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 if os.path.exists(name):
     os.unlink(name)
 server = socket.socket(socket.AF_UNIX)
@@ -72,15 +86,21 @@ from pathlib import Path
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.errors import ChopmarkError
 from chopmark_service import telemetry
-from chopmark_service.child_process import Child, Listens
+from chopmark_service.child_process import AnswersReady, Child, Listens
 from chopmark_service.process_tree import Patience, ProcessTree
+
+
+def ready(name, modes):
+    port = next((mode.partition("=")[2] for mode in modes if mode.startswith("http=")), None)
+    return Listens(Path(name)) if port is None else AnswersReady("127.0.0.1", int(port))
+
 
 patience, children, needs = json.loads(sys.argv[1])
 telemetry.configure_logging()
 try:
     ProcessTree(
         [
-            Child(name, (sys.executable, "stand_in.py", name, *modes), Listens(Path(name)), needs[name])
+            Child(name, (sys.executable, "stand_in.py", name, *modes), ready(name, modes), needs[name])
             for name, modes in children.items()
         ],
         patience=Patience(**patience),
@@ -278,6 +298,42 @@ def test_a_child_that_cannot_start_ends_the_tree_with_its_reason(start: Start) -
     assert [line[:2] for line in tree.diary if line[1] == "stopped"] == [["keys", "stopped"]]
     assert not tree.started("issuer")
     assert not any(map(is_there, tree.all_started))
+
+
+def test_a_child_that_hangs_is_killed_and_comes_again(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tree = start(patience={"ask_every": 0.5, "hung_asks": 2}, keys="", log=f"http={port}")
+    leader, worker = tree.started("log")[0]
+    os.kill(leader, signal.SIGSTOP)
+    until(lambda: len(tree.started("log")) >= 2)
+    assert not is_there(leader)
+    assert not is_there(worker)
+    hung = tree.events("hung")[0]
+    assert (hung["child"], hung["pid"]) == ("log", leader)
+    assert len(tree.started("keys")) == 1
+    assert tree.stop() == 0
+    assert not any(map(is_there, tree.all_started))
+
+
+def test_a_child_hangs_that_answers_none_of_several_asks_in_a_row() -> None:
+    answers = [False, False, True, False, False]
+    asked_all, go_on = threading.Event(), threading.Event()
+
+    def answer(*, within: float) -> bool:
+        del within
+        if answers:
+            return answers.pop(0)
+        asked_all.set()
+        go_on.wait(20)
+        return False
+
+    watch = ChildWatch(cast("AnswersReady", SimpleNamespace(answers=answer)), every=0.0, most=3)
+    assert asked_all.wait(20)
+    assert not watch.is_hung
+    go_on.set()
+    until(lambda: watch.is_hung)
+    watch.close()
 
 
 def test_a_place_where_somebody_answers_already_is_told_before_anything_is_started(start: Start) -> None:

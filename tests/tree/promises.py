@@ -21,7 +21,8 @@ from chopmark_ledger.client import system_clock
 from chopmark_ledger.sequencing.log import Log
 from sqlalchemy import func, select
 
-from tests.tree.served_region import ISSUER, ServedRegion, path, until
+from examples.serve.first_requests import path
+from tests.tree.served_region import ISSUER, ServedRegion, until
 
 ACCEPTED = {201}
 AGAIN = {408, 409, 429, 503}

@@ -13,34 +13,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import urllib3
-from chopmark.keys import Ed25519Signer
-from chopmark.licence_type import LocalisedText
+from chopmark.key_file import read_key_file
 from chopmark_issuer.publishing.policies import log_policy
-from chopmark_issuer.publishing.region_log import LogService, client_name
-from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.service.clients import Right, add_client, make_client
-from chopmark_issuer.settings import Settings
-from chopmark_ledger.client import init_witness
-from chopmark_ledger.service.log_clients import add_client as add_log_client
-from chopmark_ledger.service.log_clients import make_client as make_log_client
-from chopmark_ledger.service.log_setup import init_log
+from chopmark_issuer.publishing.region_log import LogService
 from chopmark_service.authentication import make_token
 
 from examples.demo.licences import BUSINESS, FOOD_FIELDS, ORGANISATION
-from examples.demo.regions import FOOD, GUANGDONG, TYPES
+from examples.demo.regions import FOOD, GUANGDONG
+from examples.serve.first_requests import path
+from examples.serve.places import HOST, Place, make_registry, make_services
 from tests.ledger.served_log import CHEAP, PASSPHRASE, WitnessServer
 
-HOST = "127.0.0.1"
 CODE = GUANGDONG.code
 ISSUER = GUANGDONG.food
-CLIENT = "clerk"
 PORTS = range(20_000, 32_000)
 """Below those that systems give to outgoing connections, so that a service that comes again finds its port free."""
 READY_WITHIN = 120.0
@@ -75,7 +66,6 @@ class ServedRegion:
     port: int = 0
     starts: int = 0
     process: subprocess.Popen[bytes] | None = None
-    key: Ed25519Signer = field(default_factory=Ed25519Signer.generate)
 
     def set_up(self, log_url: Callable[[str], str] = lambda url: url) -> None:
         """Make it.
@@ -87,47 +77,39 @@ class ServedRegion:
         self.port = free_ports(4)
         self.http = urllib3.PoolManager(timeout=30.0, retries=False, maxsize=16)
         (self.folder / "passphrase").write_bytes(PASSPHRASE + b"\n")
-        log = init_log(self.data / "log", origin="cn-gd.example/log/2026", number=1, passphrase=PASSPHRASE, cost=CHEAP)
-        init_witness(self.data / "witness", name="cn-gd.example/witness", passphrase=PASSPHRASE, cost=CHEAP)
+        log, _ = make_services(self.place, PASSPHRASE, CHEAP)
         self.witness = WitnessServer(self.folder, "cn-sh.example/witness")
         self.witness.watch(log.vkey)
         vkeys = (log.vkey, log.pq_vkey)
         urls = dict.fromkeys(self.witness.vkeys, self.witness.url)
         policy = log_policy(vkeys, self.witness.vkeys, None, log_url=self.log, witness_urls=urls)
         (self.data / "policy").write_text(policy, encoding="utf-8")
-        self._make_registry(LogService(log_url(self.log), vkeys, policy))
+        service = LogService(log_url(self.log), vkeys, policy)
+        make_registry(self.place, service, PASSPHRASE, lambda: int(time.time()), CHEAP)
+        self.key = read_key_file(self.place.clerk_key).load(PASSPHRASE)
         (self.data / "issuer.toml").write_text("publish_every = 1\nlandmark_every = 2\n")
         (self.data / "verifier.toml").write_text("refresh_interval = 1.0\n")
         (self.data / "region.toml").write_text(f'passphrase_file = "../passphrase"\nport = {self.port}\n')
 
-    def _make_registry(self, service: LogService) -> None:
-        plan = RegionPlan(CODE, LocalisedText("广东省", "Guangdong"), log_service=service)
-        with Region.create(Settings(self.data, PASSPHRASE, cost=CHEAP), plan) as region:
-            key = region.log_client_key
-            assert key is not None
-            add_log_client(self.data / "log", make_log_client(client_name(CODE, key), [key], (), CODE))
-            region.add_department(ISSUER, GUANGDONG.food_name)
-            region.add_type((TYPES / "food-business.json").read_bytes())
-            region.grant(ISSUER, f"{CODE}/{FOOD}")
-            client = make_client(CLIENT, ISSUER, rights=tuple(Right), keys=[self.key.public_key])
-            with region.database.writing() as connection:
-                add_client(connection, client, at=region.clock())
+    @property
+    def place(self) -> Place:
+        return Place(self.folder, GUANGDONG, self.port)
 
     @property
     def data(self) -> Path:
-        return self.folder / "region"
+        return self.place.data
 
     @property
     def issuer(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return self.place.issuer
 
     @property
     def log(self) -> str:
-        return f"http://{HOST}:{self.port + 1}"
+        return self.place.log
 
     @property
     def verifier(self) -> str:
-        return f"http://{HOST}:{self.port + 3}"
+        return self.place.verifier
 
     @property
     def stderr(self) -> Path:
@@ -194,7 +176,7 @@ class ServedRegion:
 
     def ask(self, method: str, target: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """Ask the issuer, as a client of it."""
-        token = make_token(self.key, name=CLIENT, audience=CODE, now=time.time())
+        token = make_token(self.key, name=self.place.clerk, audience=CODE, now=time.time())
         headers = {"Authorization": f"Bearer {token}", **options.pop("headers", {})}
         return self.http.request(method, f"{self.issuer}{target}", headers=headers, **options)
 
@@ -220,11 +202,6 @@ class ServedRegion:
         )
         assert answer.status == 200, answer.data
         return dict(answer.json()["verdict"])
-
-
-def path(number: str) -> str:
-    """Where the issuer shows a licence."""
-    return f"/licences/{quote(number, safe='')}"
 
 
 def free_ports(count: int) -> int:

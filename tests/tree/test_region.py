@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pytest
 
 from examples.demo.licences import BUSINESS, FOOD_FIELDS, ORGANISATION
-from tests.tree.served_region import ServedRegion, food, group, path, served_region, until
+from examples.serve.first_requests import path
+from tests.tree.served_region import ServedRegion, food, group, served_region, until
 
 SERVICES = ("keys", "witness", "log", "issuer", "verifier")
 PERSON = "示例持证人甲"

@@ -14,7 +14,8 @@ from statistics import median
 
 import urllib3
 
-from tests.tree.served_region import ServedRegion, path, served_region, until
+from examples.serve.first_requests import path
+from tests.tree.served_region import ServedRegion, served_region, until
 
 SECONDS = float(os.environ.get("CHOPMARK_SOAK", "6"))
 LONG = 300

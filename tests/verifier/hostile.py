@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from chopmark import base45, qr_text
-from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark.qr_drawing import draw
 from chopmark_verifier.verify_requests import unwrapped
 from PIL import Image
 
@@ -77,7 +77,7 @@ class Attacker:
     def __init__(self, genuine: bytes, copies: bytes) -> None:
         self._genuine = genuine
         self._text = qr_text.encode(genuine)
-        picture = png(qr_modules(qr_text.encode(copies)))
+        picture = draw(qr_text.encode(copies)).png()
         jpeg = io.BytesIO()
         Image.open(io.BytesIO(picture)).convert("L").save(jpeg, "JPEG", quality=70)
         self._pictures = {"image/png": picture, "image/jpeg": jpeg.getvalue()}

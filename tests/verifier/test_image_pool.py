@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from chopmark.errors import LimitError, StorageError
+from chopmark.qr_drawing import draw
 from chopmark_service.errors import BackpressureError
 from chopmark_verifier.errors import ExhaustingPictureError, NoCodeError, SeveralCodesError, UnreadablePictureError
 from chopmark_verifier.image_pool import ImageLimits, ImagePool
-from chopmark_verifier.qr_drawing import png, qr_modules
 from PIL import Image
 
 from tests.verifier.service_stage import Stage, staged
@@ -59,7 +59,7 @@ def bomb(width: int, height: int) -> bytes:
 
 def test_codes_are_read_from_both_kinds_of_picture() -> None:
     async def scenario(pool: ImagePool) -> None:
-        drawn = png(qr_modules(TEXT))
+        drawn = draw(TEXT).png()
         assert await pool.read(drawn) == [TEXT]
         output = io.BytesIO()
         Image.open(io.BytesIO(drawn)).convert("RGB").save(output, "JPEG")
@@ -72,7 +72,7 @@ def test_codes_are_read_from_both_kinds_of_picture() -> None:
 
 def test_what_is_no_picture_is_unreadable_and_kills_nothing() -> None:
     async def scenario(pool: ImagePool) -> None:
-        drawn = png(qr_modules(TEXT))
+        drawn = draw(TEXT).png()
         for data in (
             b"",
             b"GIF89a",
@@ -105,7 +105,7 @@ def test_a_picture_that_needs_too_much_memory_ends_its_process_which_is_replaced
         with pytest.raises(ExhaustingPictureError):
             await pool.read(bomb(5000, 5000))
         assert pool.killed == 1
-        assert await pool.read(png(qr_modules(TEXT))) == [TEXT]
+        assert await pool.read(draw(TEXT).png()) == [TEXT]
 
     run(scenario, replace(LIMITS, memory=300 * 1024 * 1024))
 
@@ -128,7 +128,7 @@ def test_the_largest_picture_with_transparency_fits_into_the_memory() -> None:
 
 def test_more_pictures_than_may_wait_are_told_to_come_back() -> None:
     async def scenario(pool: ImagePool) -> None:
-        drawn = png(qr_modules(TEXT))
+        drawn = draw(TEXT).png()
         answers = await asyncio.gather(*(pool.read(drawn) for _ in range(8)), return_exceptions=True)
         assert sum(answer == [TEXT] for answer in answers) == 3
         assert sum(isinstance(answer, BackpressureError) for answer in answers) == 5
@@ -139,7 +139,7 @@ def test_more_pictures_than_may_wait_are_told_to_come_back() -> None:
 
 def test_strangers_leave_room_for_those_who_are_known() -> None:
     async def scenario(pool: ImagePool) -> None:
-        drawn = png(qr_modules(TEXT))
+        drawn = draw(TEXT).png()
         strangers = [asyncio.ensure_future(pool.read(drawn)) for _ in range(8)]
         await asyncio.sleep(0)
         assert await pool.read(drawn, known=True) == [TEXT]
@@ -153,7 +153,7 @@ def test_a_process_that_ended_while_idle_is_replaced_without_a_refusal() -> None
         process = pool._idle[0]._process
         process.kill()
         await process.wait()
-        assert await pool.read(png(qr_modules(TEXT))) == [TEXT]
+        assert await pool.read(draw(TEXT).png()) == [TEXT]
         assert pool.killed == 0
 
     run(scenario)
@@ -161,7 +161,7 @@ def test_a_process_that_ended_while_idle_is_replaced_without_a_refusal() -> None
 
 def test_a_process_is_replaced_after_its_share_of_pictures() -> None:
     async def scenario(pool: ImagePool) -> None:
-        drawn = png(qr_modules(TEXT))
+        drawn = draw(TEXT).png()
         seen: set[int] = set()
         for _ in range(4):
             seen.update(process._process.pid for process in pool._idle)
@@ -173,13 +173,13 @@ def test_a_process_is_replaced_after_its_share_of_pictures() -> None:
 
 def test_a_request_that_is_given_up_leaves_no_answer_behind_for_the_next() -> None:
     async def scenario(pool: ImagePool) -> None:
-        first = asyncio.ensure_future(pool.read(png(qr_modules("EL1:FIRST"))))
+        first = asyncio.ensure_future(pool.read(draw("EL1:FIRST").png()))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert await pool.read(png(qr_modules(TEXT))) == [TEXT]
+        assert await pool.read(draw(TEXT).png()) == [TEXT]
 
     run(scenario)
 
@@ -195,7 +195,7 @@ def test_a_process_that_cannot_begin_is_told_at_once() -> None:
 
 def test_a_picture_is_answered_by_what_is_in_it(out: Any) -> None:
     def beside(*texts: str) -> bytes:
-        pictures = [Image.open(io.BytesIO(png(qr_modules(text)))) for text in texts]
+        pictures = [Image.open(io.BytesIO(draw(text).png())) for text in texts]
         whole = Image.new("L", (sum(each.width for each in pictures), max(each.height for each in pictures)), "white")
         left = 0
         for each in pictures:

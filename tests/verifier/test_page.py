@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from chopmark.challenge import Challenge
+from chopmark.qr_drawing import draw
 from chopmark.verification_record import verify_record
 from chopmark_service.request_body import FREE
-from chopmark_verifier.page import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
-from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark_verifier.page_visit import LOCAL_SESSION_COOKIE, SESSION_COOKIE, choose_language
 from chopmark_verifier.sessions import read_passcode
 
 from tests.ledger.asgi import Answer
@@ -128,7 +128,7 @@ def test_what_a_licence_says_cannot_become_markup(out: Any) -> None:
 def test_a_picture_is_answered_in_words_and_a_frame_without_a_code_in_none(out: Any) -> None:
     async def scenario(stage: Stage) -> None:
         headers = {**PART, **EN, "Content-Type": "image/png"}
-        drawn = png(qr_modules(stage.code()))
+        drawn = draw(stage.code()).png()
         answer = await stage.ask("POST", "/page/check", headers=headers, body=drawn)
         assert 'class="verdict valid"' in shown(answer)
         empty = blank(99, 99)
@@ -227,7 +227,7 @@ def test_a_record_from_the_page_needs_a_session_and_its_token(out: Any) -> None:
         record = verify_record(path.read_text(), out.world.inspector_signer.public_key)
         assert (record.purpose, record.fields) == (PURPOSE, None)
         headers = {**cookie, **PART, "Content-Type": "image/png"}
-        drawn = png(qr_modules(stage.code()))
+        drawn = draw(stage.code()).png()
         target = "/page/check?purpose=%E6%9F%A5&record=on"
         assert (await stage.ask("POST", target, headers=headers, body=drawn)).status == 403
         headers["X-CSRF-Token"] = token

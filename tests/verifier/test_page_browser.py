@@ -17,7 +17,7 @@ import pytest
 from chopmark import qr_text
 from chopmark.challenge import Challenge
 from chopmark.presentation import present
-from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark.qr_drawing import draw
 from PIL import Image
 
 from specs.vectors.sample_world import NOW, make_world
@@ -44,7 +44,7 @@ class Site:
         world.store(folder / "trust").put_root("CN-SH", world.home.root_epoch, now=NOW)
         self.text = qr_text.encode(self.food.encode())
         self.copy = qr_text.encode(constructor.encode())
-        (folder / "food.png").write_bytes(png(qr_modules(self.text)))
+        (folder / "food.png").write_bytes(draw(self.text).png())
         log = folder / "stderr"
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -196,7 +196,7 @@ def test_a_picture_is_read_and_the_record_of_it_filed(visit: Any, site: Site) ->
 
 def test_a_picture_without_a_code_is_told_and_keeps_nothing_back(visit: Any, site: Site, tmp_path: Path) -> None:
     page = visit()
-    (tmp_path / "blank.png").write_bytes(png([[False] * 40] * 40))
+    Image.new("L", (240, 240), 255).save(tmp_path / "blank.png")
     with page.expect_response("**/page/check*") as answered:
         page.set_input_files("#picture", tmp_path / "blank.png")
     assert answered.value.status == 422
@@ -256,7 +256,7 @@ def test_a_camera_that_sees_no_code_goes_on_looking_and_can_be_stopped(visit: An
 def test_a_code_before_the_camera_is_found_and_the_camera_let_go(
     playwright: Playwright, site: Site, tmp_path: Path
 ) -> None:
-    video = film(tmp_path / "code.mjpeg", png(qr_modules(site.text)))
+    video = film(tmp_path / "code.mjpeg", draw(site.text).png())
     filmed = [*FLAGS, f"--use-file-for-fake-video-capture={video}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=filmed)
     page = browser.new_context(viewport=PHONE, locale="zh-CN").new_page()  # type: ignore[arg-type]

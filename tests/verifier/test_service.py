@@ -399,6 +399,14 @@ def test_the_openapi_document_of_the_specification_is_that_of_the_service() -> N
     )
 
 
+def test_a_member_that_is_not_known_is_named_with_those_that_are(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        detail = (await stage.post({"text": stage.code(), "porpose": PURPOSE})).json()["detail"]
+        assert detail.startswith("body: not known here: porpose. Known are cbor, challenge, purpose, ")
+
+    run(out, scenario)
+
+
 def test_every_code_of_a_problem_stands_in_the_openapi_document() -> None:
     document = openapi_document()
     for each in vars(problems).values():

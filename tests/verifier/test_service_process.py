@@ -16,7 +16,7 @@ import pytest
 import urllib3
 from chopmark import qr_text
 from chopmark.key_file import ScryptCost, write_key_file
-from chopmark_verifier.qr_drawing import png, qr_modules
+from chopmark.qr_drawing import draw
 
 from tests.ledger.served_log import until
 from tests.service.test_server import alive
@@ -91,7 +91,7 @@ def test_it_answers_texts_and_pictures_and_ends_cleanly(served: Served, out: Any
     checks = answer.json()["verdict"]["checks"]
     assert [check["result"] for check in checks[:2]] == ["PASS", "PASS"]
     headers = {"Content-Type": "image/png"}
-    answer = served.http.request("POST", f"{served.url}/verify", body=png(qr_modules(text)), headers=headers)
+    answer = served.http.request("POST", f"{served.url}/verify", body=draw(text).png(), headers=headers)
     assert answer.json()["verdict"]["checks"][0]["result"] == "PASS"
     page = served.http.request("GET", f"{served.url}/").data.decode()
     assert "<!doctype html>" in page
@@ -128,11 +128,34 @@ def test_nothing_is_left_when_its_parent_is_killed(served: Served) -> None:
     until(lambda: not alive(served.worker) and not any(map(alive, readers)))
 
 
-def test_a_trust_store_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+def refused(out: Any, *options: str) -> str:
+    """What the command says that does not start; it ends as any that could not try."""
+    write_key_file(out.folder / "inspector.key", out.world.inspector_signer, b"words", cost=ScryptCost(n=2**10))
+    (out.folder / "words").write_bytes(b"words\n")
     command = [sys.executable, "-c", "from chopmark.cli import main; main()", "verifier", "serve"]
-    command += ["--trust", str(tmp_path / "none"), "--port", "0"]
+    command += ["--trust", str(out.trust), "--key", str(out.folder / "inspector.key"), "--port", "0"]
+    command += ["--passphrase-file", str(out.folder / "words"), "--records", str(out.records), *options]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 1
-    (line,) = [json.loads(line) for line in done.stderr.decode().splitlines() if '"cannot_run"' in line]
-    assert "there is no trust store" in line["error"] or str(tmp_path / "none") in line["error"]
-    assert b"Traceback" not in done.stderr
+    assert done.returncode == 3
+    assert done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    return line
+
+
+def test_a_trust_store_that_is_not_there_is_told_in_one_sentence(out: Any) -> None:
+    assert str(out.folder / "none") in refused(out, "--trust", str(out.folder / "none"))
+
+
+def test_a_list_of_clients_that_is_none_is_told_in_one_sentence(out: Any) -> None:
+    (out.folder / "clients").write_text("[]")
+    assert "`clients`" in refused(out, "--clients", str(out.folder / "clients"))
+
+
+def test_a_wrong_passphrase_is_told_in_one_sentence(out: Any) -> None:
+    (out.folder / "other").write_bytes(b"others\n")
+    assert "passphrase" in refused(out, "--passphrase-file", str(out.folder / "other"))
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(out: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "somebody listens there already" in refused(out, "--port", str(taken.getsockname()[1]))

@@ -18,6 +18,7 @@
         ├── PolicyError              witnesses that cannot be a log's policy
         ├── NotPublishedError        the entry is not in the published tree yet
         ├── NotHeardError            the witnesses have not said yet what they hold of the log
+        ├── NotThisLogError          no log lies at a place, or another than the one that is asked for
         ├── LogUnreachableError      no server answers for the log
         ├── UnauthenticatedError     the token of a request is none, or not one for this log
         ├── ForbiddenError           this client may not ask for that
@@ -132,6 +133,10 @@ class NotPublishedError(LedgerError):
 
 class NotHeardError(LedgerError):
     """The witnesses have not said yet what they hold of the log, and it is to take nothing before."""
+
+
+class NotThisLogError(LedgerError):
+    """No log lies at a place, or another than the one that is asked for: nothing can be said of that one."""
 
 
 class LogUnreachableError(LedgerError):

@@ -47,6 +47,11 @@ _SMALL_HEADER: Final = 64
 """Bytes of a protected header that is worth remembering; a credential's has 19."""
 
 
+def type_named(typ: object) -> str:
+    """A `typ` that a reader does not take, for its message."""
+    return "it names no type" if typ is None else f"it is of the type {str(typ)[:60]!r}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sign1:
     """A COSE_Sign1 as received: well formed, its signature not yet verified.

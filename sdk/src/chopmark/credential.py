@@ -113,7 +113,7 @@ class Credential:
         kind = _KINDS.get(typ) if isinstance(typ, int) else None
         if kind is None:
             raise UnsupportedError(
-                f"the type {str(typ)[:60]!r} is neither 293 (holder-bound) nor 61 (bearer)",
+                f"{cose.type_named(typ)}, neither 293 (holder-bound) nor 61 (bearer)",
                 where="credential, typ (16)",
             )
         kid = protected.get(cose.KID)

@@ -120,8 +120,8 @@ def write_vouched(path: Path, data: bytes, proof: bytes) -> None:
 
 
 @contextmanager
-def held_for_a_moment(folder: Path) -> Iterator[None]:
-    """Wait for the exclusive lock on a folder, its file `lock`, and hold it for the length of a `with` block.
+def held_for_a_moment(folder: Path, *, name: str = _LOCK) -> Iterator[None]:
+    """Wait for an exclusive lock on a folder, the file `name` in it, and hold it for the length of a `with` block.
 
     The kernel drops it when the process ends, however it ends. On Windows nothing is locked: one process may write.
 
@@ -131,7 +131,7 @@ def held_for_a_moment(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    path = folder / _LOCK
+    path = folder / name
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -197,7 +197,8 @@ class PublicKey:
             )
         if not members <= value.keys() or not value.keys() <= members | {_ALG}:
             raise KeyMaterialError(
-                f"a {algorithm.text} key has exactly the members {sorted(members, key=abs)}", where="COSE_Key"
+                f"a {algorithm.text} key has exactly the members {', '.join(map(str, sorted(members, key=abs)))}",
+                where="COSE_Key",
             )
         if _ALG in value and (type(value[_ALG]) is not int or value[_ALG] not in algorithm.accepted_identifiers):
             raise KeyMaterialError(f"the algorithm is not {algorithm.text}", where="COSE_Key, alg (3)")
@@ -229,7 +230,7 @@ class PublicKey:
         algorithm = _BY_NAME.get(alg) if isinstance(alg, str) else None
         if algorithm is None:
             raise UnsupportedError(
-                f"the algorithm {str(alg)[:40]!r} is not of suite 1",
+                f"the algorithm {alg[:40]!r} is not of suite 1" if isinstance(alg, str) else "no algorithm is named",
                 where=where,
                 remedy="Suite 1 has Ed25519, ES256 and ML-DSA-44.",
             )

@@ -24,7 +24,7 @@ from typing import Final
 
 from chopmark import cbor
 from chopmark.cbor import Key, Value
-from chopmark.cose import ALG, KID, TYP, Sign1, sign1
+from chopmark.cose import ALG, KID, TYP, Sign1, sign1, type_named
 from chopmark.errors import FormatError, LimitError, SignatureError, UnsupportedError
 from chopmark.identifiers import HTTPS_URI
 from chopmark.inflate import inflate
@@ -196,7 +196,7 @@ class StatusListToken:
         message = Sign1.parse(data, max_size=LIMITS.status_token_size, where=where)
         kid, kind = message.protected_map.get(KID), message.protected_map.get(TYP)
         if kind != MEDIA_TYPE:
-            raise UnsupportedError(f"the type {str(kind)[:40]!r} is not {MEDIA_TYPE}", where=f"{where}, typ (16)")
+            raise UnsupportedError(f"{type_named(kind)}, not {MEDIA_TYPE}", where=f"{where}, typ (16)")
         if type(kid) is not bytes or len(kid) != 8:
             raise FormatError("kid is not a byte string of 8", where=f"{where}, kid (4)")
         if message.protected_map.keys() != {ALG, KID, TYP} or message.unprotected:

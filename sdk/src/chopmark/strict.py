@@ -178,8 +178,8 @@ def json_decode(data: bytes, *, where: str, max_size: int) -> Any:
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", where=f"{where}, byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise FormatError(
-            f"not JSON: {error.msg}", where=f"{where}, line {error.lineno}, column {error.colno}"
-        ) from error
+        # A line of a stream is a line already.
+        place = f"line {error.lineno}, column {error.colno}" if "\n" in error.doc else f"column {error.colno}"
+        raise FormatError(f"not JSON: {error.msg}", where=f"{where}, {place}") from error
     except RecursionError as error:
         raise LimitError("JSON nested too deeply", where=where) from error

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chopmark import strict
 from chopmark.claims import LATEST, TEXT_LENGTH, is_issuer
+from chopmark.cose import type_named
 from chopmark.errors import (
     FormatError,
     KeyMaterialError,
@@ -211,7 +212,7 @@ def read_unverified(text: str) -> UnverifiedRecord:
     if not isinstance(header, dict):
         raise FormatError("not an object", where=where)
     if header.get("typ") != TYPE:
-        raise UnsupportedError(f"the type {str(header.get('typ'))[:40]!r} is not {TYPE}", where=where)
+        raise UnsupportedError(f"{type_named(header.get('typ'))}, not {TYPE}", where=where)
     if header.keys() != {"alg", "kid", "typ"} or not all(isinstance(value, str) for value in header.values()):
         raise FormatError("not exactly alg, kid and typ, each a text", where=where)
     kid = strict.hex_decode(header["kid"], where=where, size=8)
@@ -236,7 +237,9 @@ def _read(claims: object) -> VerificationRecord:
         raise FormatError(f"a record needs the claims {', '.join(_CLAIMS)}", where=_WHERE)
     unknown = claims.keys() - _CLAIMS.keys() - _OPTIONAL_CLAIMS.keys()
     if unknown:
-        raise UnsupportedError(f"unknown claims {sorted(unknown)[:5]}", where=_WHERE)
+        raise UnsupportedError(
+            f"claims that are not known here: {', '.join(each[:60] for each in sorted(unknown)[:5])}", where=_WHERE
+        )
     for claim, kind in (_CLAIMS | _OPTIONAL_CLAIMS).items():
         if claim in claims and type(claims[claim]) is not kind:
             raise FormatError("not of its kind", where=f"{_WHERE}, {claim}")

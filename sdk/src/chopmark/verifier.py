@@ -106,7 +106,7 @@ class VerificationPolicy:
         missing = frozenset(range(10)) - self.required - OPTIONAL_CHECKS
         if missing:
             raise FormatError(
-                f"a policy may not leave out the checks {sorted(missing)}",
+                f"a policy may not leave out the checks {', '.join(map(str, sorted(missing)))}",
                 where="VerificationPolicy.required",
                 remedy="Only the checks 2 (holder proof) and 9 (status) may be left out",
             )

@@ -48,7 +48,7 @@ class Readiness(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnswersReady:
-    """A service that answers 200 to `GET /readyz`."""
+    """A service that answers 200 to `GET /readyz` once it is ready, and something to `GET /healthz` while it lives."""
 
     host: str
     port: int
@@ -60,12 +60,20 @@ class AnswersReady:
 
     def look(self) -> bool:
         """Ask it."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_LOOK_WITHIN)
+        return self._ask("/readyz", _LOOK_WITHIN) == http.client.OK
+
+    def answers(self, *, within: float) -> bool:
+        """Whether it answers at all within so many seconds."""
+        return self._ask("/healthz", within) is not None
+
+    def _ask(self, path: str, within: float) -> int | None:
+        """The status of its answer; None where it gives none."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=within)
         try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
+            connection.request("GET", path)
+            return connection.getresponse().status
         except (OSError, http.client.HTTPException):
-            return False
+            return None
         finally:
             connection.close()
 

@@ -8,6 +8,8 @@ A child that ends is started anew, at once after it ran well for a while, else a
 others go on meanwhile: each of them must bear that another one is away, and a tree changes nothing about that. Before a
 child comes again, all that is left of it is killed, since it may hold a port or a lock.
 
+A child that hangs, so that it answers nothing for a long time, is killed and started anew (`child_watch`).
+
 A child that ends by itself before it was ever ready cannot be started: the tree ends with its reason. One that lives
 and is not ready is waited for, for a while; then those that need it are started without it, as a log may have to wait
 for the witness of somebody else.
@@ -31,7 +33,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chopmark_service import telemetry
-from chopmark_service.child_process import Child, ChildProcess
+from chopmark_service.child_process import AnswersReady, Child, ChildProcess
+from chopmark_service.child_watch import ChildWatch
 from chopmark_service.errors import ChildFailedError
 
 _BECOME_REAPER = 36
@@ -56,6 +59,8 @@ class Patience:
         settled: that a child ran ready, after which its earlier ends are forgotten.
         first_pause: before a child is started anew that ended before it had settled; doubled each time.
         longest_pause: the most that this becomes.
+        ask_every: between two asks whether a child still answers, and for each answer.
+        hung_asks: how many asks in a row, of which none was answered, make one that hangs; 0 for never.
         stop: for each child to end after SIGTERM.
     """
 
@@ -63,6 +68,8 @@ class Patience:
     settled: float = 5.0
     first_pause: float = 0.25
     longest_pause: float = 30.0
+    ask_every: float = 10.0
+    hung_asks: int = 6
     stop: float = 30.0
 
 
@@ -79,6 +86,8 @@ class _Place:
     look_at: float | None = None
     patient_until: float = 0.0
     """Until when others wait for it, and it is looked at often."""
+    watch: ChildWatch | None = None
+    """Sees whether it hangs, from when it is ready."""
     is_told: bool = False
     """Whether it was said that it is not ready."""
     left: list[ChildProcess] = field(default_factory=list)
@@ -186,6 +195,8 @@ class ProcessTree:
                     self._start_anew(place)
             if place.look_at is not None and now >= place.look_at:
                 self._look_at(place)
+            if place.watch is not None and place.watch.is_hung:
+                self._end_hung(place)
 
     def _start_anew(self, place: _Place) -> None:
         if place.child.ready.look():
@@ -201,13 +212,24 @@ class ProcessTree:
         if is_ready:
             place.ready_since, place.look_at, place.was_ever_ready = now, None, True
             self._logger.info("ready", child=place.child.name)
+            ready, patience = place.child.ready, self._patience
+            if isinstance(ready, AnswersReady) and patience.hung_asks:
+                place.watch = ChildWatch(ready, every=patience.ask_every, most=patience.hung_asks)
         else:
             place.look_at = now + (_LOOK_EVERY if now < place.patient_until else _LOOK_SELDOM)
+
+    def _end_hung(self, place: _Place) -> None:
+        """Kill a child that answers no longer; that it ended is noted as of any other."""
+        assert place.process is not None  # noqa: S101 - a watch is closed when its process ends
+        _close_watch(place)
+        self._logger.error("hung", child=place.child.name, pid=place.process.pid)
+        place.process.kill()
 
     def _until_next(self) -> float:
         """Seconds until there is something to do of which no signal tells."""
         due = [at for place in self._places for at in (place.start_at, place.look_at) if at is not None]
-        return min(_REST, max(_LOOK_EVERY / 2, min(due) - time.monotonic())) if due else _REST
+        rest = min(_REST, self._patience.ask_every)
+        return min(rest, max(_LOOK_EVERY / 2, min(due) - time.monotonic())) if due else rest
 
     def _start(self, place: _Place) -> None:
         now = time.monotonic()
@@ -257,6 +279,7 @@ class ProcessTree:
         assert process is not None  # noqa: S101 - it has just ended
         place.left.append(process)
         place.look_at = None
+        _close_watch(place)
         for _ in range(_LAST_READS):
             if process.is_open:
                 self._pass_on(process)
@@ -289,6 +312,7 @@ class ProcessTree:
             place.start_at = None
             if place.process is None:
                 continue
+            _close_watch(place)
             place.process.terminate()
             end = time.monotonic() + self._patience.stop
             while place.process is not None and time.monotonic() < end and self._signals <= max(told, 1):
@@ -337,6 +361,12 @@ class ProcessTree:
                 signal.signal(number, handler)
             os.close(read)
             os.close(write)
+
+
+def _close_watch(place: _Place) -> None:
+    if place.watch is not None:
+        place.watch.close()
+        place.watch = None
 
 
 def _become_reaper() -> None:

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
 
 from chopmark.durable_file import read_file
@@ -39,6 +40,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chopmark_service.child_process import AnswersReady, Child, Listens
 from chopmark_service.errors import ChildFailedError
+from chopmark_service.process_tree import Patience
 from chopmark_service.settings import LogLevel, Port
 
 FILE_NAME = "region.toml"
@@ -76,7 +78,18 @@ class RegionSettings(BaseModel):
         default_factory=dict, description="Where the public files of peers are, by their codes, for the verifier."
     )
     without: tuple[Service, ...] = Field(default=(), description="Services that run elsewhere, or not at all.")
+    hung_after: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        description="Seconds without an answer after which a service is killed and started anew; 0 for never.",
+    )
     log_level: LogLevel = Field(default="info", description="The least that is logged.")
+
+    @property
+    def patience(self) -> Patience:
+        """How long the tree waits for what."""
+        return Patience(hung_asks=ceil(self.hung_after / Patience().ask_every))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,18 @@ from fastapi import Request
 
 from chopmark_service.errors import BackpressureError, SlowBodyError, UnsupportedBodyError
 from chopmark_service.fair_share import FairShare
+from chopmark_service.json_answer import JSON_TYPE
 
 FREE = 64 * 1024
 """Bytes of each body that are let in always."""
 
 _DIGITS = 19
 """Digits of a length that is not read as a number."""
+
+
+def media_type(request: Request) -> str:
+    """What a request says that its body is, without parameters and in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class BodyReader:
@@ -49,8 +55,7 @@ class BodyReader:
             UnsupportedBodyError: the request says that it is something else, or compressed.
             LimitError, SlowBodyError, FormatError, BackpressureError: as `read`.
         """
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json" or request.headers.get("content-encoding", "identity") != "identity":
+        if media_type(request) != JSON_TYPE or request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError("a body is plain application/json, not compressed", where="body")
         return await self.read(request, client)
 

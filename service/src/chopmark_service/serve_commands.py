@@ -34,6 +34,9 @@ def serve(
             "--without", metavar="SERVICE", help="keys, witness, log, issuer or verifier: one that runs elsewhere."
         ),
     ] = None,
+    hung_after: Annotated[
+        float | None, typer.Option(help="Seconds without an answer after which a service is started anew; 0 for never.")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; else DIR/region.toml.")
@@ -70,6 +73,7 @@ def serve(
         "passphrase_file": passphrase_file,
         "policy": policy,
         "without": without,
+        "hung_after": hung_after,
         "log_level": log_level,
     }
     if source:
@@ -92,4 +96,4 @@ def serve(
     check_settings(children)
     if prepare_trust(settings, now=int(time.time())):
         telemetry.get_logger("tree").info("trust_store_made", folder=str(settings.data / "trust"))
-    ProcessTree(children, on_running=tell).run()
+    ProcessTree(children, patience=settings.patience, on_running=tell).run()

@@ -84,7 +84,7 @@ def serve(factory: str, settings: ServiceSettings, *, connections: int = 1024, s
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.log import LogLevels  # noqa: PLC0415
 
-    port = _take_port(settings.host, settings.port)
+    port = take_port(settings.host, settings.port)
     server = Granian(
         factory,
         address=settings.host,
@@ -103,8 +103,16 @@ def serve(factory: str, settings: ServiceSettings, *, connections: int = 1024, s
     server.serve(target_loader=partial(_load, factory, settings, os.getpid(), port), wrap_loader=False)
 
 
-def _take_port(host: str, port: int) -> int:
-    """Check that nobody listens there, which granian, sharing ports between its workers, does not notice."""
+def take_port(host: str, port: int) -> int:
+    """Check that nobody listens there, which granian, sharing ports between its workers, does not notice.
+
+    Returns:
+        The port; a free one for 0.
+
+    Raises:
+        FormatError: the host is no address.
+        StorageError: the port is taken, or may not be.
+    """
     try:
         address = ip_address(host)
     except ValueError as error:

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from chopmark.challenge import MAX_LIFETIME
 from chopmark.limits import LIMITS
 from chopmark.verification_record import PURPOSE_MAX
 from chopmark_service import problems as common
-from chopmark_service import telemetry
-from chopmark_service.problems import Problem, documented
-from fastapi import FastAPI
+from chopmark_service.open_api import SCHEME, SECURED, answer, list_schema, object_schema, route
+from chopmark_service.operation import ReadinessText
 
 from chopmark_verifier import problems
 from chopmark_verifier.image_pool import ImageLimits
@@ -27,45 +25,21 @@ with its own key (EdDSA or ES256) for one request: `iss` and `sub` are its name,
 `verifier of <inspector>`, of the `inspector` in `/status`, unless the operator says otherwise, `exp` is at most 300
 seconds after `iat`, and `jti` is new each time."""
 
-_SCHEME = "client"
-_NOT_OURS = str(int(HTTPStatus.UNPROCESSABLE_ENTITY))
-_SECURED: dict[str, Any] = {"security": [{_SCHEME: []}]}
-_MAYBE_SECURED: dict[str, Any] = {"security": [{}, {_SCHEME: []}]}
+_MAYBE_SECURED: dict[str, Any] = {"security": [{}, {SCHEME: []}]}
 _COUNT = {"type": "integer", "minimum": 0}
 _TIME = {"type": ["integer", "null"], "description": "POSIX seconds."}
 _TEXT = {"type": "string"}
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
 _FLAG = {"type": "boolean"}
-_ALWAYS = (common.FAULT,)
 _OF_TOKENS = (common.UNAUTHENTICATED, problems.NO_CLIENTS, common.BACK_PRESSURE)
+OF_TOKEN_CHECK = (*_OF_TOKENS, problems.NO_DESK)
 _OF_BODIES = (common.MALFORMED, common.TOO_SLOW, common.TOO_LARGE, common.UNSUPPORTED)
 
 
-def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    properties = {**required, **(optional or {})}
-    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
-
-
-def _list(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items}
-
-
-def _answer(description: str, schema: dict[str, Any], media_type: str = "application/json") -> dict[str, Any]:
-    return {"description": description, "content": {media_type: {"schema": schema}}}
-
-
-def _route(
-    *problems_: Problem, answers: dict[int | str, dict[str, Any]], extra: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Keyword arguments for a route of FastAPI."""
-    responses: dict[int | str, dict[str, Any]] = {**answers, **documented(*problems_, *_ALWAYS)}
-    return {"responses": responses, "openapi_extra": extra or {}, "status_code": min(map(int, answers))}
-
-
-_MESSAGE = {**_object({"zh-Hans": _TEXT, "en": _TEXT}), "description": "The same in both languages."}
+_MESSAGE = {**object_schema({"zh-Hans": _TEXT, "en": _TEXT}), "description": "The same in both languages."}
 _OPTIONAL_MESSAGE = {"oneOf": [{"type": "null"}, _MESSAGE]}
 _VERDICT = {
-    **_object(
+    **object_schema(
         {
             "outcome": {"enum": ["VALID", "INVALID", "INDETERMINATE"]},
             "at": {"type": "integer", "description": "The time judged for, POSIX seconds."},
@@ -78,8 +52,8 @@ _VERDICT = {
             "issuer": _OPTIONAL_TEXT,
             "licence_type": _OPTIONAL_TEXT,
             "checks": {
-                **_list(
-                    _object(
+                **list_schema(
+                    object_schema(
                         {
                             "number": {"type": "integer", "minimum": 0, "maximum": 9},
                             "name": _TEXT,
@@ -96,12 +70,12 @@ _VERDICT = {
                 "minItems": 10,
                 "maxItems": 10,
             },
-            "remarks": _list(_object({"reason": _TEXT, "message": _MESSAGE})),
+            "remarks": list_schema(object_schema({"reason": _TEXT, "message": _MESSAGE})),
         }
     ),
     "description": "As specs/schemas/verdict.schema.json: no field of the licence stands in it.",
 }
-_LICENCE = _object(
+_LICENCE = object_schema(
     {
         "type": {**_TEXT, "description": "With its schema version."},
         "name": _OPTIONAL_MESSAGE,
@@ -109,8 +83,8 @@ _LICENCE = _object(
         "issuer_name": _OPTIONAL_MESSAGE,
         "number": {**_OPTIONAL_TEXT, "description": "null where it is not disclosed."},
         "last_day": {**_OPTIONAL_TEXT, "description": "The last day of its validity; null without an end."},
-        "fields": _list(
-            _object(
+        "fields": list_schema(
+            object_schema(
                 {
                     "id": _COUNT,
                     "name": _TEXT,
@@ -147,7 +121,7 @@ _SHOWN = {
 }
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
-VERIFY = _route(
+VERIFY = route(
     *_OF_BODIES,
     *_OF_TOKENS,
     problems.NO_CODE,
@@ -158,9 +132,9 @@ VERIFY = _route(
     problems.NO_DESK,
     common.STORAGE,
     answers={
-        200: _answer(
+        200: answer(
             "The verdict, whatever it is.",
-            _object(
+            object_schema(
                 {
                     "verdict": _VERDICT,
                     "decided_by": {**_COUNT, "maximum": 9, "description": "The number of the check that decided."},
@@ -169,7 +143,7 @@ VERIFY = _route(
                         "description": "Where it was asked for and a department's signature covers it.",
                     },
                     "record": {
-                        "oneOf": [{"type": "null"}, _object({"id": _TEXT, "jwt": _TEXT})],
+                        "oneOf": [{"type": "null"}, object_schema({"id": _TEXT, "jwt": _TEXT})],
                         "description": "The record that was filed: specs/verification-record.md.",
                     },
                 }
@@ -195,7 +169,7 @@ VERIFY = _route(
             "content": {
                 "application/json": {
                     "schema": {
-                        **_object({}, {**_SHOWN, **_OPTIONS}),
+                        **object_schema({}, {**_SHOWN, **_OPTIONS}),
                         "oneOf": [{"required": ["text"]}, {"required": ["cbor"]}],
                     },
                     "example": {"text": _CODE, "purpose": "年度检查", "with_fields": True},
@@ -207,20 +181,20 @@ VERIFY = _route(
     },
 )
 
-CHALLENGES = _route(
+CHALLENGES = route(
     *_OF_BODIES,
     *_OF_TOKENS,
     problems.NOT_KNOWN,
     problems.NO_DESK,
     answers={
-        200: _answer(
+        200: answer(
             "The challenge. Nothing of it is remembered: send its text along with what answers it.",
-            _object(
+            object_schema(
                 {
                     "challenge": {**_TEXT, "description": "EC1:…"},
                     "inspector": _TEXT,
                     "licence_type": _TEXT,
-                    "fields": _list(_COUNT),
+                    "fields": list_schema(_COUNT),
                     "expires": {"type": "integer", "description": "POSIX seconds."},
                     "svg": {**_TEXT, "description": "Its QR code as an SVG picture."},
                     "png": {"type": "string", "contentEncoding": "base64", "description": "The same as PNG."},
@@ -229,12 +203,12 @@ CHALLENGES = _route(
         )
     },
     extra={
-        **_SECURED,
+        **SECURED,
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": _object(
+                    "schema": object_schema(
                         {
                             "type": {**_TEXT, "description": "The licence type; its highest schema version, or @N."},
                             "purpose": _PURPOSE,
@@ -265,26 +239,19 @@ CHALLENGES = _route(
     },
 )
 
-AUTHENTICATION = _route(
-    *_OF_TOKENS,
-    problems.NO_DESK,
-    answers={204: {"description": "The token is that of a client, and used up now."}},
-    extra=_SECURED,
-)
-
-STATUS = _route(
+STATUS = route(
     answers={
-        200: _answer(
+        200: answer(
             "What verdicts rest on.",
-            _object(
+            object_schema(
                 {
                     "home": _TEXT,
                     "at": {"type": "integer", "description": "The time of this service, POSIX seconds."},
                     "clock_floor": {"type": "integer", "description": "It is later than that, POSIX seconds."},
                     "damaged": {**_COUNT, "description": "Objects of the trust store that were left out."},
                     "inspector": {**_OPTIONAL_TEXT, "description": "Who asks and records here; null for nobody."},
-                    "regions": _list(
-                        _object(
+                    "regions": list_schema(
+                        object_schema(
                             {
                                 "region": _TEXT,
                                 "name": _MESSAGE,
@@ -292,8 +259,8 @@ STATUS = _route(
                                 "issued": {"type": "integer", "description": "POSIX seconds; that of the bundle."},
                                 "age": {"type": "integer", "description": "Seconds."},
                                 "state": {"enum": ["fresh", "refresh_due", "stale", "expired", "hard_stop"]},
-                                "logs": _list(
-                                    _object(
+                                "logs": list_schema(
+                                    object_schema(
                                         {
                                             "origin": _TEXT,
                                             "landmarks": _COUNT,
@@ -302,8 +269,8 @@ STATUS = _route(
                                         }
                                     )
                                 ),
-                                "status_lists": _list(
-                                    _object(
+                                "status_lists": list_schema(
+                                    object_schema(
                                         {
                                             "uri": _TEXT,
                                             "issuer": _TEXT,
@@ -319,14 +286,14 @@ STATUS = _route(
                     "refresh": {
                         "oneOf": [
                             {"type": "null"},
-                            _object(
+                            object_schema(
                                 {
                                     "rounds": _COUNT,
                                     "finished": _TIME,
                                     "due": _TIME,
                                     "failing": _FLAG,
-                                    "regions": _list(
-                                        _object(
+                                    "regions": list_schema(
+                                        object_schema(
                                             {
                                                 "region": _TEXT,
                                                 "reached": _TIME,
@@ -345,27 +312,9 @@ STATUS = _route(
         )
     },
 )
-HEALTH = _route(answers={200: _answer("It answers.", _object({"status": {"const": "ok"}}))})
-_READY = _object({"ready": _FLAG, "reasons": _list({"type": "string", "enum": ["no_home_bundle", "no_clients"]})})
-READINESS = _route(
-    answers={200: _answer("Verdicts can be given.", _READY), 503: _answer("They rest on nothing now.", _READY)}
+READINESS = ReadinessText(
+    "Whether there is a home bundle that verdicts can rest on.",
+    "Verdicts can be given.",
+    "They rest on nothing now.",
+    ("no_home_bundle", "no_clients"),
 )
-METRICS = _route(answers={200: _answer("Metrics.", {"type": "string"}, telemetry.METRICS_TYPE)})
-
-
-def describe_tokens(application: FastAPI) -> None:
-    """Add the scheme by which clients authenticate to what the application says of itself."""
-    generate = application.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes[_SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-        document["components"].pop("schemas", None)  # of errors that this service answers otherwise
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                if "HTTPValidationError" in str(operation["responses"].get(_NOT_OURS)):
-                    del operation["responses"][_NOT_OURS]
-        return document
-
-    application.openapi = openapi  # type: ignore[method-assign] # the way FastAPI names for extending it

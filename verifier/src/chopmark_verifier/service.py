@@ -15,25 +15,28 @@ asked for; no log line holds any of it.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from chopmark import strict
 from chopmark.challenge import Challenge
 from chopmark.errors import FormatError
+from chopmark.qr_drawing import draw
 from chopmark.qr_image import distinct_codes
 from chopmark.verdict import Verdict
 from chopmark_service import telemetry
 from chopmark_service.authentication import Authenticator
 from chopmark_service.errors import BackpressureError, UnauthenticatedError, UnsupportedBodyError
+from chopmark_service.json_answer import JSON_TYPE, encoded_answer, indented_answer, json_answer
+from chopmark_service.open_api import describe_tokens, openapi_text
+from chopmark_service.operation import Readiness, add_operation, add_token_check
 from chopmark_service.problems import add_problem_handlers
-from chopmark_service.request_body import BodyReader
+from chopmark_service.request_body import BodyReader, media_type
 from fastapi import Depends, FastAPI, Request, Response
 
 from chopmark_verifier import api, page
@@ -44,10 +47,10 @@ from chopmark_verifier.errors import ClientListError, NoCodeError, PictureError,
 from chopmark_verifier.image_pool import ImagePool
 from chopmark_verifier.licence_types import find_field, find_type
 from chopmark_verifier.problems import answer_error
-from chopmark_verifier.qr_drawing import png, qr_modules, svg
 from chopmark_verifier.service_metrics import VerifierCollector, VerifierCounters
 from chopmark_verifier.service_settings import VerifierSettings
 from chopmark_verifier.sessions import Sessions, read_passcode
+from chopmark_verifier.starting import load_desk_options
 from chopmark_verifier.trust_source import TrustSource, open_trust_source, trust_status
 from chopmark_verifier.verify_requests import (
     MAX_BODY,
@@ -61,7 +64,6 @@ from chopmark_verifier.verify_requests import (
     parse_verify,
 )
 
-_JSON = "application/json"
 PICTURE_TYPES = ("image/png", "image/jpeg")
 _FILED_AT_ONCE = 64
 """Records that may wait for the disk at a time; it syncs a few hundred a second."""
@@ -219,22 +221,6 @@ def audience_of(inspector: str) -> str:
     return f"verifier of {inspector}"
 
 
-def load_desk_options(settings: VerifierSettings) -> DeskOptions | None:
-    """Load the inspector's key; None where there is none.
-
-    Raises:
-        KeyMaterialError: the passphrase is missing or wrong.
-        StorageError: a file cannot be read.
-    """
-    if settings.key is None or settings.records is None:
-        return None
-    from chopmark.cli.passphrase import read_passphrase  # noqa: PLC0415 - a service without a key needs none of it
-    from chopmark.key_file import read_key_file  # noqa: PLC0415
-
-    signer = read_key_file(settings.key).load(read_passphrase(settings.passphrase_file), where=str(settings.key))
-    return DeskOptions(signer, settings.records)
-
-
 def make_application(
     settings: VerifierSettings,
     *,
@@ -287,16 +273,22 @@ def make_application(
     application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_verifier")
     add_problem_handlers(application, part="verifier", answer=answer_error, of_the_machine=(ClientListError,))
     _add_verifying(application)
-    _add_operation(application, telemetry.exposition, registry)
+    add_token_check(application, authenticated, api.OF_TOKEN_CHECK)
+    _add_status(application)
+    add_operation(application, registry, readiness=_readiness, text=api.READINESS)
     page.add_page(application, service_of)
-    api.describe_tokens(application)
+    describe_tokens(application)
     return application
 
 
 def openapi_document() -> str:
     """What the service offers, as an OpenAPI document: JSON, indented, with a newline at its end."""
     settings = VerifierSettings(trust=Path())
-    return json.dumps(make_application(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
+    return openapi_text(make_application(settings))
+
+
+def _readiness(request: Request) -> Readiness:
+    return Readiness(service_of(request).not_ready())
 
 
 def service_of(request: Request) -> VerifierService:
@@ -334,8 +326,8 @@ async def read_shown(request: Request, service: VerifierService, client: str | N
         options = read_query(request)
         picture = await service.pictures.read(request, client or STRANGERS)
         return VerifyRequest(await service.read_picture(picture, known=client is not None), options)
-    if media_type(request) != _JSON:
-        raise UnsupportedBodyError(f"a body is {_JSON}, or a picture: {', '.join(PICTURE_TYPES)}", where="body")
+    if media_type(request) != JSON_TYPE:
+        raise UnsupportedBodyError(f"a body is {JSON_TYPE}, or a picture: {', '.join(PICTURE_TYPES)}", where="body")
     if request.url.query:
         raise FormatError("with a body of JSON all stands in the body, nothing in the query", where="query")
     return parse_verify(await service.small_bodies.read_json(request, client or STRANGERS))
@@ -346,11 +338,6 @@ def read_query(request: Request) -> VerifyOptions:
     return parse_query(dict(request.query_params), len(request.query_params.multi_items()))
 
 
-def media_type(request: Request) -> str:
-    """What a request says that its body is."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def _add_verifying(application: FastAPI) -> None:
     @application.post("/verify", **api.VERIFY)
     async def verify(request: Request, client: Annotated[VerifierClient | None, Depends(known_client)]) -> Response:
@@ -358,7 +345,7 @@ def _add_verifying(application: FastAPI) -> None:
         service = service_of(request)
         asked = await read_shown(request, service, client.name if client is not None else None)
         verdict, inspection = await service.verify(asked, known=client is not None)
-        return _answer(encode_answer(verdict, asked.options, inspection))
+        return encoded_answer(encode_answer(verdict, asked.options, inspection))
 
     @application.post("/challenges", **api.CHALLENGES)
     async def ask_challenge(request: Request, client: Annotated[VerifierClient, Depends(authenticated)]) -> Response:
@@ -366,55 +353,25 @@ def _add_verifying(application: FastAPI) -> None:
         service = service_of(request)
         asked = service.ask(parse_challenge_request(await service.small_bodies.read_json(request, client.name)))
         text = asked.text()
-        modules = qr_modules(text)
-        return _json(
+        code = draw(text)
+        return json_answer(
             {
                 "challenge": text,
                 "inspector": asked.inspector,
                 "licence_type": asked.licence_type,
                 "fields": list(asked.fields),
                 "expires": asked.expires,
-                "svg": svg(modules, "EC1"),
-                "png": strict.base64_encode(png(modules)),
+                "svg": code.svg(),
+                "png": strict.base64_encode(code.png()),
             }
         )
 
-    @application.post("/authentication", **api.AUTHENTICATION)
-    async def check_authentication(client: Annotated[VerifierClient, Depends(authenticated)]) -> Response:
-        """Answer 204 if the token is that of a client."""
-        del client
-        return Response(status_code=204)
 
-
-def _add_operation(application: FastAPI, exposition: Callable[[Any], bytes], registry: Any) -> None:
+def _add_status(application: FastAPI) -> None:
     @application.get("/status", **api.STATUS)
     async def status(request: Request) -> Response:
         """The trust store that verdicts rest on: regions, ages, and the last refresh."""
         service = service_of(request)
         found = trust_status(service.trust, at=int(service.clock()))
         desk = service.desks.current.inspection_desk
-        return _json({**found, "inspector": desk.inspector if desk is not None else None}, indent=2)
-
-    @application.get("/healthz", **api.HEALTH)
-    async def healthz() -> Response:
-        """Whether the service answers at all."""
-        return _json({"status": "ok"})
-
-    @application.get("/readyz", **api.READINESS)
-    async def readyz(request: Request) -> Response:
-        """Whether there is a home bundle that verdicts can rest on."""
-        reasons = service_of(request).not_ready()
-        return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    @application.get("/metrics", **api.METRICS)
-    async def metrics() -> Response:
-        """Metrics for Prometheus."""
-        return Response(exposition(registry), media_type=telemetry.METRICS_TYPE)
-
-
-def _answer(content: bytes, status: int = 200) -> Response:
-    return Response(content, status, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}, _JSON)
-
-
-def _json(value: Any, *, status: int = 200, indent: int | None = None) -> Response:
-    return _answer(json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8"), status)
+        return indented_answer({**found, "inspector": desk.inspector if desk is not None else None})

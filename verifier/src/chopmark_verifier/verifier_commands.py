@@ -72,6 +72,7 @@ def serve(
 
     from chopmark_verifier.service_settings import read_settings  # noqa: PLC0415
     from chopmark_verifier.sessions import read_passcode  # noqa: PLC0415
+    from chopmark_verifier.starting import check_can_run  # noqa: PLC0415
 
     flags.pop("config")
     flags.pop("check_settings")
@@ -79,6 +80,7 @@ def serve(
     settings = read_settings(flags, config=config)
     if check_settings:
         return
+    check_can_run(settings)
     if settings.passcode_path is not None:
         passcode = read_passcode(settings.passcode_path)
         # A terminal is the operator's; what is kept of other outputs may be anybody's to read.

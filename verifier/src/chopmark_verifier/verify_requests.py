@@ -18,7 +18,7 @@ and a department's signature covers it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,7 +95,7 @@ def parse_verify(body: bytes) -> VerifyRequest:
             raise FormatError("it is true or false", where=f"body, {name}")
     unknown = document.keys() - _OPTIONS - {"text", "cbor"}
     if unknown:
-        raise FormatError(f"unknown members {sorted(unknown)[:5]}", where="body")
+        raise _unknown(unknown, known=_OPTIONS | {"text", "cbor"}, where="body")
     flags = {name: document.get(name, False) for name in _FLAGS}
     return VerifyRequest(
         shown,
@@ -105,6 +105,11 @@ def parse_verify(body: bytes) -> VerifyRequest:
             flags,
         ),
     )
+
+
+def _unknown(names: Iterable[str], *, known: Iterable[str], where: str) -> FormatError:
+    shown = ", ".join(each[:60] for each in sorted(names)[:5])
+    return FormatError(f"not known here: {shown}", where=where, remedy=f"Known are {', '.join(sorted(known))}")
 
 
 def unwrapped(text: str) -> str:
@@ -128,7 +133,7 @@ def parse_query(query: Mapping[str, str], count: int) -> VerifyOptions:
     """
     unknown = query.keys() - _OPTIONS
     if unknown:
-        raise FormatError(f"unknown names {sorted(unknown)[:5]}", where="query")
+        raise _unknown(unknown, known=_OPTIONS, where="query")
     if count != len(query):
         raise FormatError("a name stands twice", where="query")
     for name in _FLAGS:

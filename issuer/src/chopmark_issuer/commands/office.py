@@ -271,7 +271,7 @@ class Office:
         with self._region() as region:
             stored = _newest(region, number, type_id)
             picture = draw_credential(region.with_proofs(stored))
-        _write(output, picture.png)
+        _write(output, picture.png())
         self._say(f"{output}: QR version {picture.version}, {len(picture.text)} characters")
 
     def credential(self, number: str, type_id: str | None, output: Path) -> None:

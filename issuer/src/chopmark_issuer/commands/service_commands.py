@@ -85,6 +85,8 @@ def add_client(
     import time  # noqa: PLC0415
 
     from chopmark import strict  # noqa: PLC0415
+    from chopmark.cli.plain_text import plain  # noqa: PLC0415
+    from chopmark.identifiers import region_of  # noqa: PLC0415
     from chopmark_service.json_web_key import from_jwk  # noqa: PLC0415
 
     from chopmark_issuer.service import clients  # noqa: PLC0415
@@ -95,16 +97,26 @@ def add_client(
     client = clients.make_client(name, department, types=licence_type, rights=map(clients.Right, right), keys=keys)
     with _database(data) as database, database.writing() as connection:
         clients.add_client(connection, client, at=int(time.time()), replace=replace)
+    rights = ", ".join(right for right in clients.Right if right in client.rights)
+    typer.echo(
+        plain(
+            f"client {client.name} of {department} may now {rights}: let it sign its tokens for "
+            f"{region_of(department)}, and try one with POST /authentication"
+        )
+    )
 
 
 def remove_client(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The client's name.")], data: _Data = _DATA
 ) -> None:
     """Let a client use the service no longer; one that runs knows it within a second."""
+    from chopmark.cli.plain_text import plain  # noqa: PLC0415
+
     from chopmark_issuer.service import clients  # noqa: PLC0415
 
     with _database(data) as database, database.writing() as connection:
         clients.remove_client(connection, name)
+    typer.echo(plain(f"client {name} is removed"))
 
 
 def list_clients(data: _Data = _DATA) -> None:

@@ -9,7 +9,6 @@ has not answered. Answers that are kept for requests sent again (`issued`, `acte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -26,11 +25,6 @@ from chopmark_issuer.licences.records import StoredCredential, Version
 from chopmark_issuer.licences.requests import IssuedVersion
 from chopmark_issuer.lifecycle import Standing, State
 from chopmark_issuer.service.search import ActOfLicence, Found
-
-
-def encode(value: Any) -> bytes:
-    """Write JSON without spaces, UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def path_of(number: str) -> str:
@@ -70,10 +64,13 @@ def licence(
     version: Version,
     holders: Sequence[Holder],
     credentials: Sequence[StoredCredential],
+    *,
+    newest: str,
 ) -> dict[str, Any]:
-    """A licence in full, as one of its versions says; `licence_type` has the schema of that version."""
+    """A licence in full, as one of its versions says; `licence_type` has the schema of that version, and `newest` is
+    the number of the newest one."""
     return {
-        "number": version.number,
+        **numbered(version, newest=newest),
         "type": licence_type.type.id,
         "schema": version.schema_version,
         "state": state.value,
@@ -84,6 +81,12 @@ def licence(
         "credentials": [credential(each) for each in credentials],
         **({} if version.supersedes is None else {"supersedes": version.supersedes}),
     }
+
+
+def numbered(version: Version, *, newest: str) -> dict[str, str]:
+    """The number of a version, and the one that superseded it: it comes before the state, which is that of the licence,
+    whatever number it has by now."""
+    return {"number": version.number} | ({} if newest == version.number else {"superseded_by": newest})
 
 
 def credential(stored: StoredCredential) -> dict[str, Any]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, Final
 
-from chopmark_service import telemetry
-from fastapi import FastAPI
+from chopmark_service import problems as common
+from chopmark_service.open_api import SECURED, answer, list_schema, object_schema, route
+from chopmark_service.operation import ReadinessText
 
 from chopmark_issuer.lifecycle import Act, State
 from chopmark_issuer.service import problems
 from chopmark_issuer.service.api_requests import MAX_BODY, MAX_LINE, MAX_REVOKED
 from chopmark_issuer.service.bulk_stream import MAX_LINES, MEDIA_TYPE
 from chopmark_issuer.service.idempotency import HEADER
-from chopmark_issuer.service.problems import Problem, documented
 from chopmark_issuer.service.published_files import STATUS_LIST, TEXT
 from chopmark_issuer.service.search import MAX_PAGE
 
@@ -27,21 +26,19 @@ A request that writes has an `Idempotency-Key`: the same request under the same 
 nothing twice, for 48 hours. Nothing is answered before it is durable. Its entry then goes to the region's log by
 itself."""
 
-_SCHEME: Final = "client"
 _NUMBER: Final = "1.2.156.3005.2.11100000MB03271699001.11440000MB2D0P8Q30.0000001.001.N"
 _TYPE: Final = "CN-GD/11100000MB03271699001"
 _DIGEST: Final = "5f2c1f0a4f8e2f7c9b1d6a3e8c7b5a4f3e2d1c0b9a8f7e6d5c4b3a2918273645"
 _TIME: Final = "2026-11-22T02:00:00Z"
 _HOLDER: Final = {"name": "示例餐饮有限公司", "code": "91440101MA5EXAMPL0", "code_kind": "001"}
-_ALWAYS: Final = (problems.FAULT,)
 _OF_TOKENS: Final = (
-    problems.MALFORMED,
-    problems.UNAUTHENTICATED,
-    problems.FORBIDDEN,
-    problems.BACK_PRESSURE,
-    problems.STORAGE,
+    common.MALFORMED,
+    common.UNAUTHENTICATED,
+    common.FORBIDDEN,
+    common.BACK_PRESSURE,
+    common.STORAGE,
 )
-_OF_BODIES: Final = (problems.TOO_SLOW, problems.TOO_LARGE, problems.UNSUPPORTED)
+_OF_BODIES: Final = (common.TOO_SLOW, common.TOO_LARGE, common.UNSUPPORTED)
 _OF_WRITING: Final = (
     *_OF_TOKENS,
     *_OF_BODIES,
@@ -52,7 +49,7 @@ _OF_WRITING: Final = (
     problems.KEY_REUSED,
     problems.SIGNING,
 )
-_OF_LICENCES: Final = (*_OF_TOKENS, problems.NOT_FOUND, problems.CONFLICT)
+_OF_LICENCES: Final = (*_OF_TOKENS, common.NOT_FOUND, problems.CONFLICT)
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 _DAY: Final = {"type": "string", "format": "date"}
@@ -64,6 +61,12 @@ _LOGGED: Final = {
     "anyOf": [{"const": False}, _COUNT],
 }
 _STATE: Final = {"type": "string", "enum": [each.value for each in State]}
+_SUPERSEDED_BY: Final = {
+    **_TEXT,
+    "description": "The number that the licence has now, where the one that was asked for belongs to an earlier "
+    "version. `state` is that of the licence; a code with the earlier number is no longer good once the newer version "
+    "has begun.",
+}
 _JWK: Final = {
     "type": "object",
     "description": "A public key as a JSON Web Key: OKP with Ed25519, or EC with P-256.",
@@ -71,17 +74,8 @@ _JWK: Final = {
 }
 
 
-def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    properties = {**required, **(optional or {})}
-    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
-
-
-def _list(items: dict[str, Any], **bounds: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, **bounds}
-
-
-_LOCALISED: Final = _object({"zh-Hans": _TEXT, "en": _TEXT})
-_HOLDER_SCHEMA: Final = _object({"name": _TEXT}, {"code": _TEXT, "code_kind": _TEXT})
+_LOCALISED: Final = object_schema({"zh-Hans": _TEXT, "en": _TEXT})
+_HOLDER_SCHEMA: Final = object_schema({"name": _TEXT}, {"code": _TEXT, "code_kind": _TEXT})
 _FIELD_VALUE: Final = {
     "description": "As the kind of the field is: a text, a day (2026-11-22), an integer, a boolean, a list of texts."
 }
@@ -89,11 +83,11 @@ _FIELDS: Final = {"type": "object", "additionalProperties": _FIELD_VALUE, "maxPr
 _ISSUED: Final = {
     "number": _TEXT,
     "version": {"type": "integer", "minimum": 1},
-    "credentials": _list(_object({"digest": _HEX, "logged": {"const": False}}), minItems=1),
+    "credentials": list_schema(object_schema({"digest": _HEX, "logged": {"const": False}}), minItems=1),
 }
 _ACTED: Final = {"number": _TEXT, "state": _STATE}
 _DAYS: Final = {"issued_on": _DAY, "first_day": _DAY}
-_CREDENTIAL_STATE: Final = _object(
+_CREDENTIAL_STATE: Final = object_schema(
     {
         "digest": _HEX,
         "status": {"type": "string", "enum": ["valid", "invalid", "suspended", "superseded"]},
@@ -101,7 +95,7 @@ _CREDENTIAL_STATE: Final = _object(
         "issued_at": _MOMENT,
     },
     {
-        "status_list": _object({"uri": _TEXT, "index": _COUNT}),
+        "status_list": object_schema({"uri": _TEXT, "index": _COUNT}),
         "holder_key": _JWK,
         "withdrawn_at": _MOMENT,
         "refused_by_log": {"type": "string"},
@@ -110,29 +104,11 @@ _CREDENTIAL_STATE: Final = _object(
 _PROBLEM: Final = {"type": "object", "required": ["status", "code", "detail"]}
 
 
-def _answer(
-    description: str, schema: dict[str, Any], media_type: str = "application/json", example: Any = None
-) -> dict[str, Any]:
-    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
-    return {"description": description, "content": {media_type: content}}
-
-
-def _route(
-    *problems_: Problem, answers: dict[int | str, dict[str, Any]], extra: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Keyword arguments for a route of FastAPI."""
-    responses: dict[int | str, dict[str, Any]] = {**answers, **documented(*dict.fromkeys((*problems_, *_ALWAYS)))}
-    return {"responses": responses, "openapi_extra": extra or {}, "status_code": min(map(int, answers))}
-
-
-_SECURED: Final[dict[str, Any]] = {"security": [{_SCHEME: []}]}
-
-
 def _writing(
     body: dict[str, Any], example: Any, description: str, media_type: str = "application/json"
 ) -> dict[str, Any]:
     return {
-        **_SECURED,
+        **SECURED,
         "parameters": [
             {
                 "name": HEADER,
@@ -152,11 +128,16 @@ def _writing(
     }
 
 
-_NEW_LICENCE: Final = _object(
-    {"type": _TEXT, "fields": _FIELDS, "holders": _list(_HOLDER_SCHEMA, minItems=1, maxItems=100), "first_day": _DAY},
+_NEW_LICENCE: Final = object_schema(
+    {
+        "type": _TEXT,
+        "fields": _FIELDS,
+        "holders": list_schema(_HOLDER_SCHEMA, minItems=1, maxItems=100),
+        "first_day": _DAY,
+    },
     {
         "last_day": {**_DAY, "description": "The last day it is valid; no end if left out."},
-        "holder_keys": _list(_JWK, maxItems=32),
+        "holder_keys": list_schema(_JWK, maxItems=32),
         "serial": {**_TEXT, "description": "Where the type is numbered by GB/T 36904; drawn if left out."},
         "number": {**_TEXT, "description": "Where the type has no numbering: the department gives it."},
         "issued_on": {**_DAY, "description": "Today if left out."},
@@ -175,9 +156,9 @@ _CHANGED_FIELDS: Final = {
 }
 _AMENDED: Final = {
     "fields": _CHANGED_FIELDS,
-    "holders": _list(_HOLDER_SCHEMA, minItems=1, maxItems=100),
+    "holders": list_schema(_HOLDER_SCHEMA, minItems=1, maxItems=100),
     "last_day": _DAY,
-    "holder_keys": _list(_JWK, maxItems=32),
+    "holder_keys": list_schema(_JWK, maxItems=32),
     "issued_on": _DAY,
 }
 _ACT_BODY: Final = {
@@ -189,13 +170,13 @@ _ACT_BODY: Final = {
 }
 _ISSUED_EXAMPLE: Final = {"number": _NUMBER, "version": 1, "credentials": [{"digest": _DIGEST, "logged": False}]}
 _CREATED: Final = {
-    **_answer("It is durable, and on its way to the log.", _object(_ISSUED), example=_ISSUED_EXAMPLE),
+    **answer("It is durable, and on its way to the log.", object_schema(_ISSUED), example=_ISSUED_EXAMPLE),
     "headers": {"Location": {"description": "Where the licence is read.", "schema": {"type": "string"}}},
 }
 
-ISSUE: Final = _route(
+ISSUE: Final = route(
     *_OF_WRITING,
-    problems.NOT_FOUND,
+    common.NOT_FOUND,
     answers={201: _CREATED},
     extra=_writing(_NEW_LICENCE, _NEW_EXAMPLE, f"The licence, at most {MAX_BODY:,} bytes."),
 )
@@ -212,10 +193,10 @@ _LINES_EXAMPLE: Final = (
     '{"line":2,"status":422,"problem":{"type":"about:blank","title":"Unprocessable Entity","status":422,'
     '"code":"field","detail":"field business_name: the value is missing"}}\n'
 )
-ISSUE_MANY: Final = _route(
+ISSUE_MANY: Final = route(
     *_OF_TOKENS,
-    problems.UNSUPPORTED,
-    answers={200: _answer("A line for each line.", _LINES, MEDIA_TYPE, _LINES_EXAMPLE)},
+    common.UNSUPPORTED,
+    answers={200: answer("A line for each line.", _LINES, MEDIA_TYPE, _LINES_EXAMPLE)},
     extra=_writing(
         {"type": "string"},
         '{"type":"CN-GD/…","fields":{…},"holders":[{"name":"…"}],"first_day":"2026-11-22"}\n',
@@ -223,11 +204,11 @@ ISSUE_MANY: Final = _route(
         MEDIA_TYPE,
     ),
 )
-REVOKE_MANY: Final = _route(
+REVOKE_MANY: Final = route(
     *_OF_TOKENS,
     *_OF_BODIES,
     answers={
-        200: _answer(
+        200: answer(
             "A line for each number, in their order.",
             _LINES,
             MEDIA_TYPE,
@@ -235,32 +216,32 @@ REVOKE_MANY: Final = _route(
         )
     },
     extra=_writing(
-        _object(
-            {"numbers": _list({**_TEXT, "maxLength": 200}, minItems=1, maxItems=MAX_REVOKED)},
+        object_schema(
+            {"numbers": list_schema({**_TEXT, "maxLength": 200}, minItems=1, maxItems=MAX_REVOKED)},
             {**_ACT_BODY, "type": {**_TEXT, "description": "Where licences of several types have those numbers."}},
         ),
         {"numbers": [_NUMBER], "reason": "the inspection of 2026-11-20"},
         "The numbers, and one reason for all.",
     ),
 )
-RENEW: Final = _route(
+RENEW: Final = route(
     *_OF_WRITING,
-    problems.NOT_FOUND,
+    common.NOT_FOUND,
     problems.STATE,
     answers={201: _CREATED},
     extra=_writing(
-        _object({"first_day": _DAY}, _AMENDED),
+        object_schema({"first_day": _DAY}, _AMENDED),
         {"first_day": "2031-11-22", "last_day": "2036-11-21"},
         "The new term, and what changes with it.",
     ),
 )
-CHANGE: Final = _route(
+CHANGE: Final = route(
     *_OF_WRITING,
-    problems.NOT_FOUND,
+    common.NOT_FOUND,
     problems.STATE,
     answers={201: _CREATED},
     extra=_writing(
-        _object({}, {"first_day": _DAY, **_AMENDED}), {"fields": {"seats": 60}}, "What changes; the rest stays."
+        object_schema({}, {"first_day": _DAY, **_AMENDED}), {"fields": {"seats": 60}}, "What changes; the rest stays."
     ),
 )
 
@@ -284,28 +265,30 @@ _REACHED: Final = {
 
 def act(kind: Act) -> dict[str, Any]:
     """Keyword arguments for the route of an act."""
-    return _route(
+    return route(
         *_OF_WRITING,
-        problems.NOT_FOUND,
+        common.NOT_FOUND,
         problems.STATE,
         answers={
-            200: _answer(
+            200: answer(
                 "It is durable; the status list is published within seconds.",
-                _object(_ACTED),
+                object_schema(_ACTED),
                 example={"number": _NUMBER, "state": _REACHED[kind].value},
             )
         },
-        extra=_writing(_object({}, _ACT_BODY), {"reason": "the inspection of 2026-11-20"}, "`{}`, or when and why."),
+        extra=_writing(
+            object_schema({}, _ACT_BODY), {"reason": "the inspection of 2026-11-20"}, "`{}`, or when and why."
+        ),
     )
 
 
-_TYPE_SCHEMA: Final = _object(
+_TYPE_SCHEMA: Final = object_schema(
     {
         "id": _TEXT,
         "schema": {"type": "integer", "minimum": 1},
         "name": _LOCALISED,
-        "fields": _list(
-            _object(
+        "fields": list_schema(
+            object_schema(
                 {
                     "name": _TEXT,
                     "label": _LOCALISED,
@@ -324,23 +307,23 @@ _TYPE_SCHEMA: Final = _object(
         "granted": {"type": "boolean", "description": "Whether this client may issue it now."},
     }
 )
-TYPES: Final = _route(
-    *_OF_TOKENS, answers={200: _answer("The types.", _object({"types": _list(_TYPE_SCHEMA)}))}, extra=_SECURED
+TYPES: Final = route(
+    *_OF_TOKENS, answers={200: answer("The types.", object_schema({"types": list_schema(_TYPE_SCHEMA)}))}, extra=SECURED
 )
-TYPE: Final = _route(*_OF_TOKENS, problems.NOT_FOUND, answers={200: _answer("The type.", _TYPE_SCHEMA)}, extra=_SECURED)
-_FOUND: Final = _answer(
+TYPE: Final = route(*_OF_TOKENS, common.NOT_FOUND, answers={200: answer("The type.", _TYPE_SCHEMA)}, extra=SECURED)
+_FOUND: Final = answer(
     "Licences in the order they were entered; `next` is the `after` of the next page, if there may be one.",
-    _object(
+    object_schema(
         {
-            "licences": _list(
-                _object(
+            "licences": list_schema(
+                object_schema(
                     {
                         "number": _TEXT,
                         "type": _TEXT,
                         "state": _STATE,
                         "version": {"type": "integer", "minimum": 1},
                         **_DAYS,
-                        "holders": _list(_HOLDER_SCHEMA),
+                        "holders": list_schema(_HOLDER_SCHEMA),
                     },
                     {"last_day": _DAY},
                 )
@@ -363,20 +346,20 @@ _FOUND: Final = _answer(
         "next": "4711",
     },
 )
-SEARCH: Final = _route(*_OF_TOKENS, answers={200: _FOUND}, extra=_SECURED)
-SEARCH_HOLDERS: Final = _route(
+SEARCH: Final = route(*_OF_TOKENS, answers={200: _FOUND}, extra=SECURED)
+SEARCH_HOLDERS: Final = route(
     *_OF_TOKENS,
     *_OF_BODIES,
     problems.REFUSED,
     answers={200: _FOUND},
     extra={
-        **_SECURED,
+        **SECURED,
         "requestBody": {
             "description": "What is said has to hold together; `{}` finds all.",
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": _object(
+                    "schema": object_schema(
                         {},
                         {
                             "number": {**_TEXT, "maxLength": 200},
@@ -403,12 +386,12 @@ SEARCH_HOLDERS: Final = _route(
         },
     },
 )
-LICENCE: Final = _route(
+LICENCE: Final = route(
     *_OF_LICENCES,
     answers={
-        200: _answer(
+        200: answer(
             "The licence.",
-            _object(
+            object_schema(
                 {
                     "number": _TEXT,
                     "type": _TEXT,
@@ -416,28 +399,28 @@ LICENCE: Final = _route(
                     "state": _STATE,
                     "version": {"type": "integer", "minimum": 1},
                     **_DAYS,
-                    "holders": _list(_HOLDER_SCHEMA),
+                    "holders": list_schema(_HOLDER_SCHEMA),
                     "fields": _FIELDS,
-                    "credentials": _list(_CREDENTIAL_STATE),
+                    "credentials": list_schema(_CREDENTIAL_STATE),
                 },
-                {"last_day": _DAY, "supersedes": _TEXT, "superseded_by": _TEXT},
+                {"last_day": _DAY, "supersedes": _TEXT, "superseded_by": _SUPERSEDED_BY},
             ),
         )
     },
-    extra=_SECURED,
+    extra=SECURED,
 )
-HISTORY: Final = _route(
+HISTORY: Final = route(
     *_OF_LICENCES,
     problems.FIELD,
     answers={
-        200: _answer(
+        200: answer(
             "Its versions and acts, oldest first; `as_of` where a day or moment was named: no `state` where the "
             "licence had not begun then, or was not known.",
-            _object(
+            object_schema(
                 {
                     "number": _TEXT,
-                    "versions": _list(
-                        _object(
+                    "versions": list_schema(
+                        object_schema(
                             {
                                 "version": {"type": "integer", "minimum": 1},
                                 "number": _TEXT,
@@ -447,8 +430,8 @@ HISTORY: Final = _route(
                             {"last_day": _DAY, "supersedes": _TEXT},
                         )
                     ),
-                    "acts": _list(
-                        _object(
+                    "acts": list_schema(
+                        object_schema(
                             {
                                 "act": {"enum": [each.value for each in Act]},
                                 "version": {"type": "integer", "minimum": 1},
@@ -459,7 +442,7 @@ HISTORY: Final = _route(
                         )
                     ),
                 },
-                {"as_of": _object({"at": _MOMENT, "known_at": _MOMENT}, {"state": _STATE, "version": _COUNT})},
+                {"as_of": object_schema({"at": _MOMENT, "known_at": _MOMENT}, {"state": _STATE, "version": _COUNT})},
             ),
             example={
                 "number": _NUMBER,
@@ -477,46 +460,46 @@ HISTORY: Final = _route(
             },
         )
     },
-    extra=_SECURED,
+    extra=SECURED,
 )
-STATUS: Final = _route(
+STATUS: Final = route(
     *_OF_LICENCES,
     answers={
-        200: _answer(
+        200: answer(
             "Where it stands, and what its status list is to show of each credential.",
-            _object(
+            object_schema(
                 {
                     "number": _TEXT,
                     "state": _STATE,
                     "version": {"type": "integer", "minimum": 1},
-                    "credentials": _list(_CREDENTIAL_STATE),
+                    "credentials": list_schema(_CREDENTIAL_STATE),
                 },
-                {"superseded_by": _TEXT},
+                {"superseded_by": _SUPERSEDED_BY},
             ),
         )
     },
-    extra=_SECURED,
+    extra=SECURED,
 )
 
 
 def _proven(description: str, media_type: str) -> dict[str, Any]:
-    waiting = _object(
+    waiting = object_schema(
         {
             "digest": _HEX,
             "state": {"enum": ["waits_for_log", "waits_for_publication", "waits_for_landmark"]},
         }
     )
-    return _route(
+    return route(
         *_OF_LICENCES,
         problems.REFUSED,
         problems.LOG_UNAVAILABLE,
         answers={
-            200: _answer(description, {}, media_type),
-            202: _answer(
+            200: answer(description, {}, media_type),
+            202: answer(
                 "It is not there yet: ask again later.", waiting, example={"digest": _DIGEST, "state": "waits_for_log"}
             ),
         },
-        extra=_SECURED,
+        extra=SECURED,
     )
 
 
@@ -530,8 +513,8 @@ def _file(description: str, *media_types: str, parameters: tuple[str, ...] = ())
         each: {"schema": {"type": "string"} if each.startswith("text/") else {}} for each in media_types
     }
     declared = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters]
-    return _route(
-        problems.NOT_FOUND,
+    return route(
+        common.NOT_FOUND,
         answers={
             200: {"description": description, "content": content},
             206: {"description": "The range of it that was asked for.", "content": content},
@@ -548,44 +531,11 @@ ROOT_FILE: Final = _file("The root epoch; it never changes.", TEXT, parameters=(
 LANDMARK_FILE: Final = _file("It only grows: fetch it by range.", _BYTES, TEXT, parameters=("region", "name"))
 STATUS_FILE: Final = _file("The status list, or its proof.", STATUS_LIST, TEXT, parameters=("name",))
 
-AUTHENTICATION: Final = _route(
-    problems.UNAUTHENTICATED,
-    problems.BACK_PRESSURE,
-    problems.STORAGE,
-    answers={204: {"description": "The token is that of a client, and used up now."}},
-    extra=_SECURED,
+OF_TOKEN_CHECK: Final = (common.UNAUTHENTICATED, common.BACK_PRESSURE, common.STORAGE)
+READINESS: Final = ReadinessText(
+    "Whether it takes requests. A log that is away does not keep it from that, and is told.",
+    "It takes requests.",
+    "It takes none now.",
+    ("stopping",),
+    ("log_away", "not_published"),
 )
-HEALTH: Final = _route(answers={200: _answer("It answers.", _object({"status": {"const": "ok"}}))})
-_READY: Final = _object(
-    {
-        "ready": {"type": "boolean"},
-        "reasons": _list({"enum": ["stopping"]}),
-        "problems": _list({"enum": ["log_away", "not_published"]}),
-    }
-)
-READINESS: Final = _route(
-    answers={200: _answer("It takes requests.", _READY), 503: _answer("It takes none now.", _READY)}
-)
-METRICS: Final = _route(
-    problems.STORAGE, answers={200: _answer("Metrics.", {"type": "string"}, telemetry.METRICS_TYPE)}
-)
-
-
-def complete(application: FastAPI) -> None:
-    """Add the scheme by which clients authenticate to what the application says of itself, and take away what FastAPI
-    adds of errors that this service answers otherwise."""
-    generate = application.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes[_SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-        document["components"].pop("schemas", None)
-        unprocessable = str(int(HTTPStatus.UNPROCESSABLE_ENTITY))
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                if "HTTPValidationError" in str(operation["responses"].get(unprocessable)):
-                    del operation["responses"][unprocessable]
-        return document
-
-    application.openapi = openapi  # type: ignore[method-assign] # the way FastAPI names for extending it

@@ -22,16 +22,24 @@ from typing import Any, Final
 from chopmark.errors import ChopmarkError
 from chopmark_service import telemetry
 from chopmark_service.errors import BackpressureError
+from chopmark_service.json_answer import encode_json
+from chopmark_service.problems import FAULT, TOO_LARGE, problem_document
 from chopmark_service.telemetry import Receive, Scope, Send
 from fastapi import Request, Response
 
-from chopmark_issuer.service import api_answers
 from chopmark_issuer.service.api_requests import MAX_LINE
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.commit_queue import Task
-from chopmark_issuer.service.idempotency import Answer, KeptFullError, RequestKey, request_digest
+from chopmark_issuer.service.idempotency import (
+    HEADER,
+    Answer,
+    KeptFullError,
+    KeyReusedError,
+    RequestKey,
+    request_digest,
+)
 from chopmark_issuer.service.line_reader import LineParts, read_parts
-from chopmark_issuer.service.problems import FAULT, STOPPING, TOO_LARGE, line_problem, problem_document
+from chopmark_issuer.service.problems import STOPPING, line_problem
 
 MAX_LINES: Final = 100_000
 PART_LINES: Final = 500
@@ -51,6 +59,9 @@ Kept = Callable[[RequestKey], Awaitable[bytes]]
 class _Part:
     key: RequestKey
     line: int
+    last: int
+    says_lines: bool
+    """Whether what it says is its lines, so that another request under its key differs in one of them."""
     written: asyncio.Future[None]
 
 
@@ -96,11 +107,13 @@ class BulkStream:
                 lines = part[: MAX_LINES - line + 1]
                 if self.is_stopping() or not lines:
                     break
-                sofar = request_digest(sofar, digest(lines))
+                said = digest(lines)
+                sofar = request_digest(sofar, said)
                 key = RequestKey(self.client.owner, self.key, number, sofar)
                 task = await make(key, line, lines)
                 await self._finish(writing)
-                writing = _Part(key, line, asyncio.ensure_future(self._write(task)))
+                last = line + len(lines) - 1
+                writing = _Part(key, line, last, bool(said), asyncio.ensure_future(self._write(task)))
                 line += len(lines)
                 number += 1
                 if len(lines) < len(part):
@@ -135,6 +148,8 @@ class BulkStream:
             return
         try:
             await part.written
+        except KeyReusedError as error:
+            raise _PartError(part.line, _differing(part) if part.says_lines else error) from error
         except Exception as error:
             raise _PartError(part.line, error) from error
         self._done.put_nowait(part.key)
@@ -168,6 +183,15 @@ class BulkStream:
     def _end(self, line: int, problem: dict[str, Any]) -> None:
         told = {"line": line, "status": problem["status"], "ends": True, "problem": problem}
         self._done.put_nowait(encode_lines([told]))
+
+
+def _differing(part: _Part) -> KeyReusedError:
+    """The first part that is another; which of its lines is, nobody knows: one digest is kept for all of them."""
+    return KeyReusedError(
+        f"lines {part.line} to {part.last} are not those that were sent first under this key",
+        where=HEADER,
+        remedy="Send the same lines again, or others under a key of their own",
+    )
 
 
 class LinesResponse(Response):
@@ -210,7 +234,7 @@ class LinesResponse(Response):
 
 def encode_lines(lines: list[dict[str, Any]]) -> bytes:
     """Write lines of an answer."""
-    return b"".join(api_answers.encode(line) + b"\n" for line in lines)
+    return b"".join(encode_json(line) + b"\n" for line in lines)
 
 
 def body_parts(request: Request, *, seconds: float) -> AsyncIterator[list[Any]]:

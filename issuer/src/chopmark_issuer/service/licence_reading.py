@@ -60,16 +60,14 @@ class Reading:
         """
         licence, versions = self._find(number, type_id)
         version = _of_number(versions, number)
-        shown = api_answers.licence(
+        return api_answers.licence(
             type_of_schema(self.connection, licence.type_id, version.schema_version),
             self._state(licence, versions),
             version,
             records.holders(self.connection, version.id),
             records.credentials(self.connection, version.id),
+            newest=versions[-1].number,
         )
-        if versions[-1].number != number:
-            shown["superseded_by"] = versions[-1].number
-        return shown
 
     def history(self, number: str, type_id: str | None, day: str | None, known_at: str | None) -> dict[str, Any]:
         """The history of a licence; with a day or moment also what it was then, as known at another moment or now.
@@ -97,15 +95,12 @@ class Reading:
         """
         licence, versions = self._find(number, type_id)
         version = _of_number(versions, number)
-        shown: dict[str, Any] = {
-            "number": version.number,
+        return {
+            **api_answers.numbered(version, newest=versions[-1].number),
             "state": self._state(licence, versions).value,
             "version": version.version,
             "credentials": [api_answers.credential(each) for each in records.credentials(self.connection, version.id)],
         }
-        if versions[-1].number != number:
-            shown["superseded_by"] = versions[-1].number
-        return shown
 
     def credential(self, number: str, type_id: str | None, digest: str | None) -> StoredCredential:
         """The newest credential of the version of that number that was not withdrawn, or the one of that digest.

@@ -1,6 +1,6 @@
-"""The problems that the service of a registry answers (RFC 9457); see `chopmark_service.problems`.
+"""The problems that only the service of a registry answers (RFC 9457).
 
-Those that every service has are named here too, so that whoever asks a registry finds all of them in one place.
+What they look like, and those that every service has, stand in `chopmark_service.problems`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from chopmark_service.problems import (
     FAULT,
     FORBIDDEN,
     MALFORMED,
-    METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    PROBLEM_TYPE,
     STORAGE,
     TOO_LARGE,
     TOO_SLOW,
-    UNAUTHENTICATED,
-    UNSUPPORTED,
     Problem,
-    documented,
     problem_document,
     problem_response,
 )
@@ -42,36 +37,6 @@ from chopmark_issuer.errors import (
     SigningProcessError,
 )
 from chopmark_issuer.service.idempotency import KeyReusedError
-
-__all__ = [
-    "BACK_PRESSURE",
-    "CONFLICT",
-    "FAULT",
-    "FIELD",
-    "FORBIDDEN",
-    "KEY_REUSED",
-    "LOG_UNAVAILABLE",
-    "MALFORMED",
-    "METHOD_NOT_ALLOWED",
-    "NOT_FOUND",
-    "NO_AUTHORITY",
-    "PROBLEM_TYPE",
-    "REFUSED",
-    "SIGNING",
-    "STATE",
-    "STOPPING",
-    "STORAGE",
-    "TOO_LARGE",
-    "TOO_SLOW",
-    "UNAUTHENTICATED",
-    "UNSUPPORTED",
-    "Problem",
-    "answer_error",
-    "documented",
-    "line_problem",
-    "problem_document",
-    "problem_of",
-]
 
 NO_AUTHORITY = Problem(
     "no_authority",

@@ -21,23 +21,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from chopmark.credential import Credential
 from chopmark_service import server, telemetry
 from chopmark_service.authentication import Authenticator
 from chopmark_service.fair_share import FairShare
 from chopmark_service.handoff import Handoff
-from chopmark_service.problems import add_problem_handlers
+from chopmark_service.open_api import describe_tokens, openapi_text
+from chopmark_service.operation import Readiness, add_operation, add_token_check
+from chopmark_service.problems import STORAGE, add_problem_handlers
 from chopmark_service.request_body import BodyReader
 from chopmark_service.static_files import StaticFiles
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from sqlalchemy import Connection
 
 from chopmark_issuer.errors import DatabaseError
@@ -51,7 +52,7 @@ from chopmark_issuer.service.licence_reading import Reading
 from chopmark_issuer.service.problems import answer_error
 from chopmark_issuer.service.published_files import kind_of
 from chopmark_issuer.service.running_region import RunningRegion, open_running_region
-from chopmark_issuer.service.service_access import AnyClient, SlashesInNumbers
+from chopmark_issuer.service.service_access import SlashesInNumbers, allowed
 from chopmark_issuer.service.service_metrics import RegionCollector
 from chopmark_issuer.service.service_settings import IssuerServiceSettings
 
@@ -156,8 +157,15 @@ def make_application(
     add_problem_handlers(application, part="issuer", answer=answer_error, of_the_machine=(DatabaseError,))
     service_writing.add_routes(application)
     service_reading.add_routes(application)
-    _add_operation(application, registry)
-    api_documents.complete(application)
+    add_token_check(application, allowed(None), api_documents.OF_TOKEN_CHECK)
+    add_operation(
+        application,
+        registry,
+        readiness=_readiness,
+        text=api_documents.READINESS,
+        metrics_problems=(STORAGE,),
+    )
+    describe_tokens(application)
     return application
 
 
@@ -177,43 +185,13 @@ def rarely_collected() -> Iterator[None]:
 
 def openapi_document() -> str:
     """What the service offers, as an OpenAPI document: JSON, indented, with a newline at its end."""
-    application = make_application(IssuerServiceSettings(data=Path()))
-    return json.dumps(application.openapi(), indent=2, ensure_ascii=False) + "\n"
+    return openapi_text(make_application(IssuerServiceSettings(data=Path())))
 
 
-def _add_operation(application: FastAPI, registry: Any) -> None:
-    @application.post("/authentication", **api_documents.AUTHENTICATION)
-    async def check_authentication(client: AnyClient) -> Response:
-        """Answer 204 if the token is that of a client."""
-        del client
-        return Response(status_code=204)
-
-    @application.get("/healthz", **api_documents.HEALTH)
-    async def healthz() -> Response:
-        """Whether the service answers at all."""
-        return _json({"status": "ok"})
-
-    @application.get("/readyz", **api_documents.READINESS)
-    async def readyz(request: Request) -> Response:
-        """Whether it takes requests. A log that is away does not keep it from that, and is told."""
-        service: IssuerService = request.app.state.service
-        running = service.running
-        reasons = ["stopping"] if service.stopping.is_set() else []
-        problems = [
-            name
-            for name, work in (("log_away", running.outbox), ("not_published", running.publishing))
-            if work.status().problem is not None
-        ]
-        return _json({"ready": not reasons, "reasons": reasons, "problems": problems}, 503 if reasons else 200)
-
-    @application.get("/metrics", **api_documents.METRICS)
-    async def metrics(request: Request) -> Response:
-        """Metrics for Prometheus."""
-        service: IssuerService = request.app.state.service
-        found = await service.in_thread(lambda: telemetry.exposition(registry))
-        return Response(found, media_type=telemetry.METRICS_TYPE)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    content = json.dumps(value).encode("ascii")
-    return Response(content, status, {"Cache-Control": "no-store"}, "application/json")
+def _readiness(request: Request) -> Readiness:
+    service: IssuerService = request.app.state.service
+    working = (("log_away", service.running.outbox), ("not_published", service.running.publishing))
+    return Readiness(
+        ["stopping"] if service.stopping.is_set() else [],
+        [name for name, work in working if work.status().problem is not None],
+    )

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from chopmark.credential import Credential
 from chopmark.errors import FormatError, LimitError
 from chopmark_ledger.errors import NotPublishedError
+from chopmark_service.json_answer import json_answer
 from fastapi import FastAPI, Path, Query, Request, Response
 
 from chopmark_issuer.errors import ConflictError, RefusedError
 from chopmark_issuer.licences.records import StoredCredential
 from chopmark_issuer.lifecycle import State
-from chopmark_issuer.qr import credential_text, draw, draw_svg
+from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.service import api_answers, api_documents, api_requests
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.search import MAX_PAGE, Found, Wanted
@@ -41,14 +42,14 @@ def _add_types(application: FastAPI) -> None:
     @application.get("/types", **api_documents.TYPES)
     async def list_types(request: Request, client: AnyClient) -> Response:
         """The licence types of the catalogue, and which of them this client may issue."""
-        return _json({"types": await request.app.state.service.read(client, lambda reading: reading.types())})
+        return json_answer({"types": await request.app.state.service.read(client, lambda reading: reading.types())})
 
     @application.get("/types/{type_id:path}", **api_documents.TYPE)
     async def read_type(
         request: Request, client: AnyClient, type_id: Annotated[str, Path(max_length=100, examples=["CN-GD/…"])]
     ) -> Response:
         """A licence type: what a licence of it has to say."""
-        return _json(await request.app.state.service.read(client, lambda reading: reading.type(type_id)))
+        return json_answer(await request.app.state.service.read(client, lambda reading: reading.type(type_id)))
 
 
 def _add_licences(application: FastAPI) -> None:
@@ -79,7 +80,9 @@ def _add_licences(application: FastAPI) -> None:
     @application.get("/licences/{number}", **api_documents.LICENCE)
     async def read_licence(request: Request, client: Reader, number: Number, type_id: TypeQuery = None) -> Response:
         """A licence, as the version of that number says."""
-        return _json(await request.app.state.service.read(client, lambda reading: reading.licence(number, type_id)))
+        return json_answer(
+            await request.app.state.service.read(client, lambda reading: reading.licence(number, type_id))
+        )
 
     @application.get("/licences/{number}/history", **api_documents.HISTORY)
     async def read_history(  # noqa: PLR0917 - likewise
@@ -91,7 +94,7 @@ def _add_licences(application: FastAPI) -> None:
         known_at: _Moment = None,
     ) -> Response:
         """What happened to a licence; with a day or a moment, what it was then as was known at another."""
-        return _json(
+        return json_answer(
             await request.app.state.service.read(
                 client, lambda reading: reading.history(number, type_id, day, known_at)
             )
@@ -100,7 +103,9 @@ def _add_licences(application: FastAPI) -> None:
     @application.get("/licences/{number}/status", **api_documents.STATUS)
     async def read_status(request: Request, client: Reader, number: Number, type_id: TypeQuery = None) -> Response:
         """Where a licence stands, and its credentials."""
-        return _json(await request.app.state.service.read(client, lambda reading: reading.status(number, type_id)))
+        return json_answer(
+            await request.app.state.service.read(client, lambda reading: reading.status(number, type_id))
+        )
 
 
 def _add_credentials(application: FastAPI) -> None:
@@ -126,8 +131,8 @@ def _add_credentials(application: FastAPI) -> None:
             credential = found
 
             def picture() -> bytes:
-                text = credential_text(credential)
-                return draw(text).png if name == "qr.png" else draw_svg(text)
+                code = draw_credential(credential)
+                return code.png() if name == "qr.png" else code.svg().encode("ascii")
 
             try:
                 content = await request.app.state.service.in_thread(picture)
@@ -169,7 +174,7 @@ async def _search(request: Request, client: DepartmentClient, wanted: Wanted) ->
     answer: dict[str, Any] = {"licences": [api_answers.found(each) for each in found]}
     if len(found) == wanted.limit:
         answer["next"] = str(found[-1].id)
-    return _json(answer)
+    return json_answer(answer)
 
 
 async def _proven(
@@ -204,7 +209,7 @@ async def _proven(
 def _waiting(digest: bytes, *, published: bool, logged: int | bool = False) -> Response:
     """What is asked for is on its way: it is there once the log has answered, published, and made a landmark."""
     state = "waits_for_landmark" if published else "waits_for_publication" if logged is not False else "waits_for_log"
-    return _json({"digest": digest.hex(), "state": state}, 202, {"Retry-After": "5"})
+    return json_answer({"digest": digest.hex(), "state": state}, 202, {"Retry-After": "5"})
 
 
 def _check_query(request: Request) -> None:
@@ -219,8 +224,3 @@ def _check_query(request: Request) -> None:
         )
     if len(set(names)) != len(names):
         raise FormatError("a name stands twice", where="query")
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    content = api_answers.encode(value)
-    return Response(content, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError, UnsupportedBodyError
+from chopmark_service.json_answer import encode_json, encoded_answer
+from chopmark_service.problems import TOO_LARGE, problem_document
+from chopmark_service.request_body import media_type
 from fastapi import FastAPI, Query, Request, Response
 
 from chopmark_issuer.catalogue.catalogue import type_in_use
@@ -30,10 +33,9 @@ from chopmark_issuer.service.clients import DepartmentClient, Right
 from chopmark_issuer.service.commit_queue import ActTask, Issued, IssueTask, Task, Writing
 from chopmark_issuer.service.idempotency import HEADER, Answer, RequestKey, read_key, request_digest
 from chopmark_issuer.service.line_reader import TOO_LONG
-from chopmark_issuer.service.problems import TOO_LARGE, line_problem, problem_document
+from chopmark_issuer.service.problems import line_problem
 from chopmark_issuer.service.service_access import Amender, Issuer, Number, StatusKeeper
 
-_JSON = "application/json"
 _CREATED = 201
 _ACTS = (Act.SUSPEND, Act.RETURN, Act.REVOKE, Act.WITHDRAW, Act.ANNUL, Act.CLOSE)
 _RETRY_AFTER = 5
@@ -74,8 +76,7 @@ def _add_bulk(application: FastAPI) -> None:
         """Issue licences, one a line; each is answered by a line, once it is durable."""
         service = request.app.state.service
         key = read_key(request.headers.get(HEADER))
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != MEDIA_TYPE or request.headers.get("content-encoding", "identity") != "identity":
+        if media_type(request) != MEDIA_TYPE or request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedBodyError(f"a body is plain {MEDIA_TYPE}, not compressed", where="body")
 
         async def make(place: RequestKey, first: int, lines: list[bytes]) -> Task:
@@ -147,7 +148,7 @@ def _add_act(application: FastAPI, kind: Act) -> None:
                 reason=wanted.reason,
                 type_id=type_id,
             )
-            return Answer(200, api_answers.encode(api_answers.acted(number, state)))
+            return Answer(200, encode_json(api_answers.acted(number, state)))
 
         place = _key(client, key, kind, data, number=number, type_id=type_id)
         return _answer(await service.write(ActTask(client, Right.STATUS, place, act)))
@@ -240,7 +241,7 @@ def _issued(outcome: IssuedVersion | RefusedError) -> IssuedVersion:
 
 
 def _created(version: IssuedVersion) -> Answer:
-    return Answer(_CREATED, api_answers.encode(api_answers.issued(version)), api_answers.path_of(version.number))
+    return Answer(_CREATED, encode_json(api_answers.issued(version)), api_answers.path_of(version.number))
 
 
 def _key(
@@ -255,7 +256,5 @@ def _digest_of_lines(lines: list[bytes]) -> bytes:
 
 
 def _answer(answer: Answer) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if answer.location is not None:
-        headers["Location"] = answer.location
-    return Response(answer.body, answer.status, headers, _JSON)
+    headers = None if answer.location is None else {"Location": answer.location}
+    return encoded_answer(answer.body, answer.status, headers)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from chopmark import merkle
 from chopmark.errors import FormatError, ProofError, SignatureError, StorageError
-from chopmark.tiles import TileReader
+from chopmark.tiles import TileReader, tile_path
 from chopmark.tlog_policy import TlogPolicy
 
 from chopmark_ledger.audit.fsck_checkpoint import JudgedCheckpoint, LogKeys, judge_checkpoint
@@ -31,6 +31,7 @@ from chopmark_ledger.audit.fsck_folder import FolderCheck
 from chopmark_ledger.audit.fsck_landmarks import LandmarkCheck
 from chopmark_ledger.audit.fsck_tree import TreeCheck
 from chopmark_ledger.audit.tile_source import CHECKPOINT, FolderSource, TileSource, fetching
+from chopmark_ledger.errors import NotThisLogError
 
 __all__ = ["Damage", "FsckReport", "fsck"]
 
@@ -98,6 +99,7 @@ def fsck(
     Raises:
         FormatError, KeyMaterialError, QuorumError: the keys or the policy are of no use.
         StorageError: the folder is missing.
+        NotThisLogError: no log lies there, or another one.
         LogUnreachableError: the server does not answer.
     """
     keys = LogKeys.of(vkeys, origin=origin, policy=policy)
@@ -124,7 +126,7 @@ class _Check:
         self._total = 0
 
     def run(self) -> None:
-        judged = self.judged = self._judged()
+        judged = self.judged = self._judged(first=True)
         if judged is None:
             return
         checkpoint = judged.checkpoint
@@ -153,19 +155,39 @@ class _Check:
             self.findings,
         ).run(entries.vouchings)
 
-    def _judged(self) -> JudgedCheckpoint | None:
-        """Read and judge the checkpoint; where it is not to be believed that is named."""
+    def _judged(self, *, first: bool = False) -> JudgedCheckpoint | None:
+        """Read and judge the checkpoint; where it is not to be believed that is named.
+
+        Raises:
+            NotThisLogError: the first look finds no log, or another one.
+        """
         try:
             data = self.source.read(CHECKPOINT)
             if data is not None:
                 return judge_checkpoint(data, self._keys)
+        except NotThisLogError as error:
+            if first:
+                raise NotThisLogError(error.what, where=self.source.name, remedy=error.remedy) from error
+            self.findings.damage(CHECKPOINT, error.what)
         except (FormatError, SignatureError) as error:
             self.findings.damage(CHECKPOINT, str(error))
         except StorageError as error:
             self.findings.damage(CHECKPOINT, error.what)
         else:
+            if first and not self._has_tiles():
+                raise NotThisLogError(
+                    "there is no log here: it has neither a checkpoint nor tiles",
+                    where=self.source.name,
+                    remedy="Give the folder or address below which `checkpoint` and `tile/` are",
+                )
             self.findings.damage(CHECKPOINT, "missing")
         return None
+
+    def _has_tiles(self) -> bool:
+        """Whether a log lies there, as far as that can be told without a checkpoint: of a place that cannot be listed
+        the one tile is asked for that every log of 256 entries has."""
+        found = self.source.found()
+        return self.source.read(tile_path(0, 0)) is not None if found is None else any(True for _ in found)
 
     def _newest_size(self, first: JudgedCheckpoint) -> int:
         """Look at the checkpoint again, and answer its size; the log must have grown from what it was."""

@@ -15,6 +15,8 @@ from chopmark.errors import ChopmarkError, FormatError, KeyMaterialError, Quorum
 from chopmark.note import TYPE_COSIGNATURE_ED25519, Note, NoteVerifier
 from chopmark.tlog_policy import PolicyLog, TlogPolicy, WitnessedCheckpoint
 
+from chopmark_ledger.errors import NotThisLogError
+
 
 @dataclass(frozen=True, slots=True)
 class LogKeys:
@@ -96,13 +98,15 @@ def judge_checkpoint(data: bytes, keys: LogKeys) -> JudgedCheckpoint:
     """Judge the bytes of a checkpoint.
 
     Raises:
-        FormatError: it is none, or has another origin.
+        FormatError: it is none, or has another origin though a key of the log is named in it.
+        NotThisLogError: it is that of another log.
         SignatureError: a key of the log did not sign it, or its line is bad.
     """
     note = Note.parse(data)
     verifiers = keys.verifiers
     if not verifiers and keys.policy is not None:
         verifiers = tuple(log.verifier for log in keys.policy.logs if log.origin == keys.origin)
+    _check_log(note, keys.origin, verifiers)
     signed_by = note.verify(verifiers)
     for verifier in keys.verifiers:
         if verifier not in signed_by:
@@ -116,6 +120,17 @@ def judge_checkpoint(data: bytes, keys: LogKeys) -> JudgedCheckpoint:
         raise FormatError(f"the origin is {checkpoint.origin!r}, not {keys.origin!r}")
     witnessed, problem = _witnessed(note, keys.policy)
     return JudgedCheckpoint(checkpoint, data, signed_by, len(extension_lines), witnessed, problem)
+
+
+def _check_log(note: Note, origin: str, verifiers: Sequence[NoteVerifier]) -> None:
+    """Refuse what neither claims to be this log nor bears the name of one of its keys: that is no damage to it."""
+    found = note.text.partition("\n")[0]
+    if found != origin and not {each.name for each in note.signatures} & {each.name for each in verifiers}:
+        raise NotThisLogError(
+            f"this is the log {found}, not {origin}",
+            where="checkpoint",
+            remedy="Give the key or policy of this log, or the place of that one",
+        )
 
 
 def _witnessed(note: Note, policy: TlogPolicy | None) -> tuple[WitnessedCheckpoint | None, ChopmarkError | None]:

@@ -52,7 +52,8 @@ def fsck(place: _Place, vkeys: _Vkeys = None, origin: _Origin = None, policy_fil
 
     Whether enough witnesses cosigned is asked only with a policy.
 
-    Prints the size and the root hash. Exits 0 if everything is as it must be, 1 if not, naming each damage.
+    Prints the size and the root hash. Exits 0 if everything is as it must be, 1 if not, naming each damage, and 3 if
+    there is nothing to check: no log there, or another one.
     """
     from chopmark.cli.plain_text import plain  # noqa: PLC0415
 

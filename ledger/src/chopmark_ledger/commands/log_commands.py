@@ -222,6 +222,10 @@ def add_client_command(
 
     keys = [from_jwk(strict.json_decode(_read(file), where=file, max_size=_MAX_JWK), where=file) for file in jwk]
     add_client(folder, make_client(name, keys, issuer or (), region), replace=replace)
+    _print(
+        f"client {name} may now write for {region or ', '.join(issuer or ())}: let it sign its tokens for the origin "
+        "of this log, and try one with POST /authentication"
+    )
 
 
 @log.command("remove-client")
@@ -232,6 +236,7 @@ def remove_client_command(
     from chopmark_ledger.service.log_clients import remove_client  # noqa: PLC0415
 
     remove_client(folder, name)
+    _print(f"client {name} is removed")
 
 
 @log.command()

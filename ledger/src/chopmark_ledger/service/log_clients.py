@@ -15,20 +15,17 @@ a hand can break it.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chopmark import identifiers, strict
-from chopmark.durable_file import read_file, write_file
-from chopmark.errors import ChopmarkError, FormatError, StorageError
+from chopmark.durable_file import held_for_a_moment, read_file, write_file
+from chopmark.errors import ChopmarkError, FormatError
 from chopmark.keys import PublicKey
 from chopmark_service.json_web_key import from_jwk, thumbprint, to_jwk
 
@@ -38,6 +35,7 @@ from chopmark_ledger.errors import ClientListError, FolderError
 FILE_NAME = "clients.json"
 FORMAT = "chopmark/log-clients/v1"
 _LOCK_NAME = "clients.lock"
+"""Beside the lock on the folder itself, which is that of the running service."""
 _MAX_SIZE = 16 * 1024 * 1024
 _MAX_KEYS = 8
 _SETTLED = 2.0
@@ -130,7 +128,7 @@ def add_client(folder: Path, new: LogClient, *, replace: bool = False) -> None:
         FolderError: it stands there already, and is not to be replaced.
         ClientListError, FormatError, StorageError: the list is broken, or would be, or cannot be written.
     """
-    with _held(folder):
+    with held_for_a_moment(folder, name=_LOCK_NAME):
         clients = read_clients(folder / FILE_NAME)
         if new.client.name in clients and not replace:
             raise FolderError(
@@ -146,7 +144,7 @@ def remove_client(folder: Path, name: str) -> None:
         FolderError: it does not stand there.
         ClientListError, StorageError: the list is broken, or cannot be written.
     """
-    with _held(folder):
+    with held_for_a_moment(folder, name=_LOCK_NAME):
         clients = read_clients(folder / FILE_NAME)
         if name not in clients:
             raise FolderError(f"there is no client {name!r}", where=str(folder))
@@ -258,21 +256,6 @@ def _write(folder: Path, clients: Mapping[str, LogClient]) -> None:
     data = encode_clients(clients.values())
     parse_clients(data)  # what cannot be read back is not written
     write_file(folder / FILE_NAME, data)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keep others from changing the list meanwhile; the lock on the folder itself is that of the running service."""
-    path = folder / _LOCK_NAME
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"the lock file cannot be opened: {error.strerror}", where=str(path)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _parse_client(value: Any, where: str) -> LogClient:

@@ -17,6 +17,7 @@ from chopmark import strict
 from chopmark.client.bounded_http import BoundedHttp, Bounds, HttpAnswer, reason
 from chopmark.errors import ChopmarkError, FormatError, LimitError
 from chopmark.keys import Signer
+from chopmark_service import problems as common
 from chopmark_service.authentication import make_token
 from urllib3.exceptions import HTTPError
 
@@ -180,11 +181,11 @@ class LogConnection:
             refused = read_refused(document.get("refused"), where=self.url)
             if refused:
                 raise BatchRefusedError(refused)
-        if code == problems.BACK_PRESSURE.code:
+        if code == common.BACK_PRESSURE.code:
             raise BackpressureError(detail, retry_after=max(1, round(_retry_after(answer))), where=self.url)
         if code in _ERRORS:
             raise _ERRORS[code](detail, where=self.url)
-        if code == problems.NOT_FOUND.code:
+        if code == common.NOT_FOUND.code:
             return answer
         raise self._unreachable(f"it answers {status}" + (f", {detail}" if code is not None else ""))
 
@@ -199,18 +200,18 @@ class LogConnection:
 _ERRORS: dict[str | None, type[ChopmarkError]] = {
     problems.CONFLICT.code: ConflictError,
     problems.STOPPED.code: LogStoppedError,
-    problems.UNAUTHENTICATED.code: UnauthenticatedError,
-    problems.FORBIDDEN.code: ForbiddenError,
+    common.UNAUTHENTICATED.code: UnauthenticatedError,
+    common.FORBIDDEN.code: ForbiddenError,
     problems.NO_CLIENTS.code: ClientListError,
     problems.NOT_PUBLISHED.code: NotPublishedError,
-    problems.MALFORMED.code: FormatError,
-    problems.UNSUPPORTED.code: FormatError,
-    problems.TOO_LARGE.code: LimitError,
+    common.MALFORMED.code: FormatError,
+    common.UNSUPPORTED.code: FormatError,
+    common.TOO_LARGE.code: LimitError,
 }
 
 
 def _document(answer: HttpAnswer) -> dict[str, Any] | None:
-    if answer.headers.get("Content-Type", "").partition(";")[0] != problems.PROBLEM_TYPE:
+    if answer.headers.get("Content-Type", "").partition(";")[0] != common.PROBLEM_TYPE:
         return None
     try:
         document = strict.json_decode(answer.body, where="problem", max_size=MAX_ANSWER)

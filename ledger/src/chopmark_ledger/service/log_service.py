@@ -16,7 +16,6 @@ may log is for the log to judge, entry by entry.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -31,6 +30,9 @@ from chopmark_service import server, telemetry
 from chopmark_service.authentication import Authenticator
 from chopmark_service.fair_share import FairShare
 from chopmark_service.handoff import Handoff
+from chopmark_service.json_answer import encoded_answer, indented_answer, json_answer
+from chopmark_service.open_api import describe_tokens, openapi_text
+from chopmark_service.operation import Readiness, add_operation, add_token_check
 from chopmark_service.problems import add_problem_handlers
 from chopmark_service.request_body import BodyReader
 from chopmark_service.static_files import StaticFiles
@@ -57,7 +59,6 @@ from chopmark_ledger.service.running_log import RunningLog, open_running_log
 from chopmark_ledger.service.service_settings import LogServiceSettings
 from chopmark_ledger.service.static_files import kind_of
 
-_JSON = "application/json"
 _CLIENTS_EVERY = 0.25
 """Seconds between two looks at whether the list of clients changed."""
 _WAITING_ENTRIES = 60_000
@@ -233,9 +234,11 @@ def make_application(
     application.add_middleware(telemetry.RequestTelemetry, registry=registry, prefix="chopmark_log")
     add_problem_handlers(application, part="log", answer=answer_error, of_the_machine=(ClientListError,))
     _add_writing(application)
+    add_token_check(application, authenticated, log_api.OF_TOKENS)
     _add_reading(application)
-    _add_operation(application, telemetry.exposition, registry)
-    log_api.describe_tokens(application)
+    _add_status(application)
+    add_operation(application, registry, readiness=_readiness, text=log_api.READINESS)
+    describe_tokens(application)
     return application
 
 
@@ -266,7 +269,11 @@ def openapi_document() -> str:
     """What the service offers, as an OpenAPI document: JSON, indented, with a newline at its end."""
     nowhere = Path()
     settings = LogServiceSettings(data=nowhere, policy=nowhere, passphrase_file=nowhere)
-    return json.dumps(make_application(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
+    return openapi_text(make_application(settings))
+
+
+def _readiness(request: Request) -> Readiness:
+    return Readiness(_service(request).not_ready())
 
 
 def _service(request: Request) -> LogService:
@@ -298,12 +305,12 @@ def _add_writing(application: FastAPI) -> None:
         service.check_has_heard()
         batch = parse_request(await service.bodies.read_json(request, client.name))
         if wait == "false":
-            return Response(encode_answer(batch, await service.append(client, batch)), media_type=_JSON)
+            return encoded_answer(encode_answer(batch, await service.append(client, batch)))
         with service.room_to_wait(client, len(batch.entries)):
             answer = await service.append(client, batch)
             batch = replace(batch, entries=())  # they are in the log, and need not be held while this waits
             proofs = await service.proofs(answer)
-            return Response(encode_answer(batch, answer, proofs), 202 if proofs is None else 200, media_type=_JSON)
+            return encoded_answer(encode_answer(batch, answer, proofs), 202 if proofs is None else 200)
 
     @application.post("/landmark", **log_api.LANDMARK)
     async def end_landmark_interval(
@@ -312,13 +319,7 @@ def _add_writing(application: FastAPI) -> None:
         """Publish what is committed and end the landmark interval now, so that its entries can be printed."""
         records = await _service(request).landmark()
         telemetry.get_logger("log").info("landmark", client=client.name, records=len(records))
-        return _json({"records": [_shown(record) for record in records]})
-
-    @application.post("/authentication", **log_api.AUTHENTICATION)
-    async def check_authentication(client: Annotated[Client, Depends(authenticated)]) -> Response:
-        """Answer 204 if the token is that of a client."""
-        del client
-        return Response(status_code=204)
+        return json_answer({"records": [_shown(record) for record in records]})
 
 
 def _add_reading(application: FastAPI) -> None:
@@ -341,27 +342,11 @@ def _add_reading(application: FastAPI) -> None:
         return await _service(request).files.answer(f"tile/{path}", request)
 
 
-def _add_operation(application: FastAPI, exposition: Callable[[Any], bytes], registry: Any) -> None:
+def _add_status(application: FastAPI) -> None:
     @application.get("/status", **log_api.STATUS)
     async def status(request: Request) -> Response:
         """What is committed and published, how the witnesses are, and what is wrong."""
-        return _json(log_status(_service(request).running), indent=2)
-
-    @application.get("/healthz", **log_api.HEALTH)
-    async def healthz() -> Response:
-        """Whether the service answers at all."""
-        return _json({"status": "ok"})
-
-    @application.get("/readyz", **log_api.READINESS)
-    async def readyz(request: Request) -> Response:
-        """Whether it takes entries. A missing witness quorum does not keep it from that."""
-        reasons = _service(request).not_ready()
-        return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
-
-    @application.get("/metrics", **log_api.METRICS)
-    async def metrics() -> Response:
-        """Metrics for Prometheus."""
-        return Response(exposition(registry), media_type=telemetry.METRICS_TYPE)
+        return indented_answer(log_status(_service(request).running))
 
 
 def log_status(running: RunningLog) -> dict[str, Any]:
@@ -403,8 +388,3 @@ def _shown(record: LandmarkRecord) -> dict[str, Any]:
         "checkpoint_size": record.checkpoint_size,
         "witnessed_time": record.witnessed_time,
     }
-
-
-def _json(value: Any, *, status: int = 200, indent: int | None = None) -> Response:
-    content = json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8")
-    return Response(content, status, {"Cache-Control": "no-store"}, _JSON)

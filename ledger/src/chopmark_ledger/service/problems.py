@@ -1,6 +1,6 @@
-"""The problems that the service of a log answers (RFC 9457); `chopmark_service.problems` tells what they look like.
+"""The problems that only the service of a log answers (RFC 9457).
 
-Those that every service has are named here too, so that whoever asks a log finds all of them in one place.
+What they look like, and those that every service has, stand in `chopmark_service.problems`.
 """
 
 from __future__ import annotations
@@ -8,23 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from chopmark.errors import ChopmarkError, QuorumError
-from chopmark_service.problems import (
-    BACK_PRESSURE,
-    FAULT,
-    FORBIDDEN,
-    MALFORMED,
-    METHOD_NOT_ALLOWED,
-    NOT_FOUND,
-    PROBLEM_TYPE,
-    STORAGE,
-    TOO_LARGE,
-    TOO_SLOW,
-    UNAUTHENTICATED,
-    UNSUPPORTED,
-    Problem,
-    documented,
-    problem_response,
-)
+from chopmark_service.problems import Problem, problem_response
 from fastapi import Response
 
 from chopmark_ledger.errors import (
@@ -35,31 +19,6 @@ from chopmark_ledger.errors import (
     NotHeardError,
     NotPublishedError,
 )
-
-__all__ = [
-    "ALL_REFUSED",
-    "BACK_PRESSURE",
-    "CONFLICT",
-    "FAULT",
-    "FORBIDDEN",
-    "MALFORMED",
-    "METHOD_NOT_ALLOWED",
-    "NOT_FOUND",
-    "NOT_HEARD",
-    "NOT_PUBLISHED",
-    "NO_CLIENTS",
-    "PROBLEM_TYPE",
-    "REFUSED_SCHEMA",
-    "STOPPED",
-    "STORAGE",
-    "TOO_LARGE",
-    "TOO_SLOW",
-    "UNAUTHENTICATED",
-    "UNSUPPORTED",
-    "Problem",
-    "answer_error",
-    "documented",
-]
 
 CONFLICT = Problem("conflict", HTTPStatus.CONFLICT, "This client sent another body under this batch number.")
 NOT_PUBLISHED = Problem(

@@ -34,6 +34,7 @@ from chopmark.cli.passphrase import read_passphrase
 from chopmark.errors import FormatError, LimitError, StorageError
 from chopmark_service import telemetry
 from chopmark_service.errors import BackpressureError, SlowBodyError
+from chopmark_service.operation import add_metrics
 from chopmark_service.request_body import BodyReader
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -334,12 +335,7 @@ def make_application(settings: WitnessServiceSettings, clock: Callable[[], int] 
         problem = service.problem()
         return PlainTextResponse("ready\n") if problem is None else _refuse(503, problem)
 
-    @application.get("/metrics")
-    async def metrics() -> Response:
-        """Metrics for Prometheus."""
-        data = await asyncio.get_running_loop().run_in_executor(None, telemetry.exposition, registry)
-        return Response(data, media_type=telemetry.METRICS_TYPE)
-
+    add_metrics(application, registry)
     return application
 
 

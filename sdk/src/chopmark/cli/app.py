@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import traceback
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,12 @@ from chopmark.cli.verify import verify
 from chopmark.errors import ChopmarkError
 
 COMMAND_GROUP = "chopmark.commands"
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"chopmark {version('chopmark')}")
+        raise typer.Exit
 
 
 def build(wanted: str | None = None) -> typer.Typer:
@@ -34,6 +40,7 @@ def build(wanted: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(_program)
     app.command()(verify)
     app.command()(inspect)
     app.add_typer(trust, name="trust")
@@ -47,6 +54,14 @@ def build(wanted: str | None = None) -> typer.Typer:
                 # One member that is installed wrongly must not take the others' commands with it.
                 typer.echo(f"chopmark: the commands of {member.name!r} cannot be loaded: {error}", err=True)
     return app
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Verify electronic licences, look into them, and run the registry and log behind them."""
 
 
 def _add(app: typer.Typer, name: str, loaded: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from rich.text import Text
 
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.inputs import Input, read_input, shortened
+from chopmark.cli.known_fields import KnownTypes
 from chopmark.cli.labels import KINDS, VALUES, label
 from chopmark.cli.plain_text import plain, plain_json, plain_lines
 from chopmark.cli.recognise import Recognised, is_recognisable_text, recognise
@@ -36,18 +39,27 @@ def inspect(
         list[str],
         typer.Argument(metavar="INPUT…", help="A file, a picture, the text of a code, a number, a key, or - ."),
     ],
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a trust store, by whose licence types fields are named; ./trust if there is one.",
+            envvar="CHOPMARK_TRUST",
+        ),
+    ] = None,
     lang: Annotated[str | None, typer.Option(help="zh or en; your system's language when left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per INPUT.")] = False,
 ) -> None:
     """Show what a code, credential, note, list, proof, record, number or key says.
 
     What it is, is told by its content. Nothing is verified: use "chopmark verify" to judge a licence. Personal data
-    that the object discloses is shown. Exit code: 0 shown, 3 could not try.
+    that the object discloses is shown; with --json as it stands, a date as days since 1970-01-01. Exit code: 0 shown,
+    3 could not try.
     """
     language = choose_language(lang)
     # Without emoji=False Rich turns the end of `EL2:abc:` into a picture.
     console = Console(highlight=False, emoji=False)
     errors = Console(stderr=True, highlight=False, emoji=False)
+    types = KnownTypes(trust)
     code = ExitCode.VALID
     for argument in inputs:
         try:
@@ -65,7 +77,8 @@ def inspect(
         if as_json:
             typer.echo(plain_json(to_json(recognised, given.name)))
         else:
-            console.print(render(recognised, language, title=given.name))
+            shown = replace(recognised, content=types.named(recognised.content, language))
+            console.print(render(shown, language, title=given.name))
     raise typer.Exit(code)
 
 

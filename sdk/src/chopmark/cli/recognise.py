@@ -14,7 +14,7 @@ from chopmark.checkpoint import Checkpoint
 from chopmark.cli import describe
 from chopmark.cli.describe import Content
 from chopmark.cli.inputs import Input, decoded_text
-from chopmark.cose import TYP, Sign1
+from chopmark.cose import TYP, Sign1, type_named
 from chopmark.credential import Credential, Kind
 from chopmark.entries import parse_entry
 from chopmark.errors import FormatError, LimitError, UnsupportedError
@@ -137,9 +137,7 @@ def _sign1(data: bytes) -> Recognised:
         return Recognised("challenge", describe.challenge(Challenge.parse(data)))
     if typ == STATUS_LIST_TYP:
         return Recognised("status-list", describe.status_list_token(StatusListToken.parse(data)))
-    raise UnsupportedError(
-        f"a COSE_Sign1 of the type {str(typ)[:60]!r}, which is none of ours", where="typ (16)", remedy=READS
-    )
+    raise UnsupportedError(f"a COSE_Sign1 that is none of ours: {type_named(typ)}", where="typ (16)", remedy=READS)
 
 
 def _document(text: str) -> Recognised:

@@ -28,6 +28,9 @@ from chopmark.strict import time_encode
 from chopmark.trust_bundle import TrustBundle
 from chopmark.trust_store import TrustStore
 
+_TABLE_WIDTH = 120
+"""Columns that a region's line may take."""
+
 trust = typer.Typer(
     help="Make a trust store, bring it up to date, look at what it holds.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -88,6 +91,8 @@ def show(folder: TrustOption = Path("trust")) -> None:
         bundle = store.bundle(region)
         if bundle is not None:
             table.add_row(*_row(store, bundle, now))
+    # A narrower terminal breaks the lines; here they would be cut, and a time without its end is another.
+    console.width = max(console.width, _TABLE_WIDTH)
     console.print(table)
     console.print(f"home {store.home_region}; it is later than {time_encode(store.clock_floor)}")
     for line in store.report(now):

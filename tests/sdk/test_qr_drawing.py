@@ -1,20 +1,22 @@
-"""QR codes as SVG: the same modules as in the picture, for whoever reads them."""
+"""QR codes, drawn as PNG and as SVG, for whoever reads them."""
 
 from __future__ import annotations
 
 import re
+import sys
+from io import BytesIO
 from xml.etree import ElementTree
 
 import pytest
 import zxingcpp
-from chopmark.errors import LimitError
-from chopmark_issuer.qr import draw, draw_svg
+from chopmark.errors import LimitError, MissingExtraError
+from chopmark.qr_drawing import draw
 from PIL import Image
 
 TEXT = "EL1:" + "7B2 $%*+-./" * 40
 
 
-def raster(svg: bytes, module: int = 4) -> Image.Image:
+def raster(svg: str, module: int = 4) -> Image.Image:
     """Paint the dark modules of the path."""
     root = ElementTree.fromstring(svg)
     size = int(root.attrib["viewBox"].split()[2])
@@ -28,18 +30,35 @@ def raster(svg: bytes, module: int = 4) -> Image.Image:
 
 
 def test_a_reader_reads_the_text_from_the_svg() -> None:
-    (found,) = zxingcpp.read_barcodes(raster(draw_svg(TEXT)))
+    (found,) = zxingcpp.read_barcodes(raster(draw(TEXT).svg()))
     assert found.text == TEXT
 
 
+@pytest.mark.parametrize("module", [2, 6])
+def test_a_reader_reads_the_text_from_the_png(module: int) -> None:
+    with Image.open(BytesIO(draw(TEXT).png(module=module))) as picture:
+        (found,) = zxingcpp.read_barcodes(picture)
+    assert found.text == TEXT
+
+
+def test_the_picture_is_read_aloud_by_what_the_code_is() -> None:
+    assert ElementTree.fromstring(draw(TEXT).svg()).attrib["aria-label"] == "EL1"
+
+
 def test_the_quiet_zone_is_four_modules_and_the_size_that_of_the_picture() -> None:
-    svg = draw_svg(TEXT)
-    picture = raster(svg, 1)
+    code = draw(TEXT)
+    picture = raster(code.svg(), 1)
     assert all(picture.getpixel((x, y)) == 255 for x in range(picture.width) for y in range(4))
-    assert picture.width == 17 + 4 * draw(TEXT).version + 8
+    assert picture.width == 17 + 4 * code.version + 8
 
 
 def test_what_fits_into_no_code_is_refused() -> None:
     for text in ("EL1:é", "el1:", "A" * 5000):
         with pytest.raises(LimitError):
-            draw_svg(text)
+            draw(text)
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qrcode", None)
+    with pytest.raises(MissingExtraError, match=r"chopmark\[drawing\]"):
+        draw(TEXT)
