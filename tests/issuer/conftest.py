@@ -32,6 +32,9 @@ from chopmark_issuer.storage.models import REGION
 from chopmark_ledger.client import init_witness
 from sqlalchemy import insert
 
+from tests.issuer.registry_databases import RegistryDatabases
+from tests.postgresql import PostgresqlServer
+
 NOW = 1_795_312_800
 """2026-11-22T02:00:00Z, 10:00 in the zone of the types."""
 MARKETS = "CN-GD/11440000MB2D0P8Q30"
@@ -150,9 +153,26 @@ class Office:
         return self.food(type_id=PERMIT, number="STALL 17", **changes)
 
 
+@pytest.fixture(scope="session")
+def registry_databases(postgresql: PostgresqlServer) -> RegistryDatabases:
+    return RegistryDatabases(postgresql)
+
+
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    database = open_database(tmp_path / "registry.db")
+def source(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a test keeps a registry: a file that is not there yet, or the URL of an empty database."""
+    if backend == "sqlite":
+        yield tmp_path / "registry.db"
+        return
+    databases: RegistryDatabases = request.getfixturevalue("registry_databases")
+    url = databases.lend()
+    yield url
+    databases.give_back(url)
+
+
+@pytest.fixture
+def office(source: Path | str, tmp_path: Path) -> Iterator[Office]:
+    database = open_database(source)
     keys = KeyFolder(tmp_path / "keys", PASSPHRASE, cost=CHEAP)
     with database.writing() as connection:
         connection.execute(

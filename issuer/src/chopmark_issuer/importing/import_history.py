@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from chopmark_issuer.importing.csv_file import CsvFile
 from chopmark_issuer.importing.import_plan import LicencePlan
 from chopmark_issuer.storage.models import IMPORT_RUN
+from chopmark_issuer.storage.row_ids import next_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ class ImportRun:
 
 def begin_run(connection: Connection, file: CsvFile, type_id: str, *, at: int) -> int:
     """Note that an import begins; answers its number."""
+    run = next_id(connection, IMPORT_RUN)
     statement = insert(IMPORT_RUN).values(
+        id=run,
         file_name=file.path.name,
         file_digest=file.digest,
         type_id=type_id,
@@ -64,7 +67,8 @@ def begin_run(connection: Connection, file: CsvFile, type_id: str, *, at: int) -
         unchanged=0,
         refused=0,
     )
-    return int(connection.execute(statement.returning(IMPORT_RUN.c.id)).scalar_one())
+    connection.execute(statement)
+    return run
 
 
 def advance_run(connection: Connection, run: int, counts: Counts) -> None:

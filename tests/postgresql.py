@@ -15,8 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from chopmark_ledger.storage.models import LedgerModel
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import make_url
 
 
 @dataclass
@@ -46,23 +45,6 @@ class PostgresqlServer:
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{make_url(url).database}'"
         )
         self.free.append(url)
-
-    def copy(self, original: str) -> str:
-        """The URL of a database with the tables of another one."""
-        url = self.lend()
-        source, target = create_engine(original), create_engine(url)
-        with source.connect() as old, target.begin() as new:
-            LedgerModel.metadata.create_all(new)
-            new.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
-            version = old.scalar(text("SELECT version_num FROM alembic_version"))
-            new.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
-            for table in LedgerModel.metadata.sorted_tables:
-                rows = [dict(row) for row in old.execute(select(table)).mappings()]
-                if rows:
-                    new.execute(insert(table), rows)
-        source.dispose()
-        target.dispose()
-        return url
 
     def execute(self, statement: str) -> None:
         """Run a statement as the server's administrator."""
