@@ -31,6 +31,8 @@ from chopmark_issuer.storage.models import (
 )
 from sqlalchemy import Engine, event, func, select
 
+pytestmark = pytest.mark.both_databases
+
 MAPPING: dict[str, Any] = {
     "format": "chopmark/import-mapping/v1",
     "encoding": "utf-8",

@@ -110,6 +110,16 @@ def init(
     ] = None,
     roots: Annotated[int, typer.Option(help="How many root keys to make.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="CHOPMARK_ISSUER_DATABASE",
+            help="postgresql+psycopg://…, for a registry outside of its folder. Where it holds a password give it by "
+            "the variable: others on the machine see the arguments of a command.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a region: its root keys, its log, its registry.
@@ -133,7 +143,15 @@ def init(
             raise typer.BadParameter("--log-url needs --log-vkey and --policy")
         service = (log_url, log_vkey, log_number, policy)
     _office(data, passphrase_file).init(
-        region, (name_zh, name_en), witness, host=host, quorum=quorum, roots=roots, threshold=threshold, service=service
+        region,
+        (name_zh, name_en),
+        witness,
+        host=host,
+        quorum=quorum,
+        roots=roots,
+        threshold=threshold,
+        service=service,
+        database=database,
     )
 
 

@@ -6,6 +6,7 @@ unless it still holds the folder of imports; importing its file again goes on, a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -57,7 +58,7 @@ def begin_run(connection: Connection, file: CsvFile, type_id: str, *, at: int) -
     run = next_id(connection, IMPORT_RUN)
     statement = insert(IMPORT_RUN).values(
         id=run,
-        file_name=file.path.name,
+        file_name=os.fsencode(file.path.name).decode("utf-8", "replace"),  # a file may be named by any bytes
         file_digest=file.digest,
         type_id=type_id,
         started_at=at,

@@ -6,7 +6,7 @@ here (integers, texts, bytes, booleans) are what the drivers take as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from sqlalchemy import Compiled, Connection, Dialect, Table, bindparam, insert, update
@@ -41,7 +41,10 @@ def _update_statement(table: Table, columns: tuple[str, ...], dialect: Dialect) 
 
 def _counting(dialect: Dialect) -> Dialect:
     """The dialect, with parameters that are told apart by their places, in which every driver takes them too."""
-    return dialect if dialect.positional else type(dialect)(paramstyle="format")
+    if dialect.positional:
+        return dialect
+    counting: Callable[..., Dialect] = type(dialect)  # each takes that, their base says nothing of it
+    return counting(paramstyle="format")
 
 
 def _positional(compiled: Compiled, order: tuple[str, ...]) -> str:

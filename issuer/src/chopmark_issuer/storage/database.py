@@ -16,11 +16,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chopmark_issuer.errors import DatabaseError, NotFoundError
+from chopmark_issuer.storage.models import OUTBOX
 from chopmark_issuer.storage.opened_engine import WRITES, OpenedEngine
 from chopmark_issuer.storage.sqlite_engine import open_sqlite
 
@@ -151,6 +152,13 @@ def _upgrade(opened: OpenedEngine, *, create: bool) -> None:
     scripts = ScriptDirectory.from_config(config)
     with opened.engine.connect() as connection, connection.begin():
         current = MigrationContext.configure(connection).get_current_revision()
+        ours = current is None or inspect(connection).has_table(OUTBOX.name)
+    if not ours:
+        raise DatabaseError(
+            "the tables of another program are in it",
+            where=opened.where,
+            remedy="Give the registry a database, or a schema, of its own",
+        )
     if current == scripts.get_current_head():
         return
     if current is None and not create:
