@@ -278,14 +278,16 @@ def _published(folder: Path, path: str) -> bytes | None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(source: Path | str, tmp_path: Path) -> Iterator[World]:
+    """The registry of CN-GD is in the database of the test, that of CN-SH always in a file."""
     clock = Clock()
     for name in ("cn-gd", "cn-sh"):
         init_witness(tmp_path / f"{name}-witness", name=f"{name}.example/witness", passphrase=PASSPHRASE, cost=CHEAP)
     regions = []
     for code, other in (("CN-GD", "cn-sh"), ("CN-SH", "cn-gd")):
         plan = RegionPlan(code, LocalisedText("示例", "Sample"), (tmp_path / f"{other}-witness",))
-        settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP)
+        url = source if code == "CN-GD" and isinstance(source, str) else None
+        settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP, database_url=url)
         regions.append(Region.create(settings, plan, clock=clock))
     guangdong, shanghai = regions
     for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):

@@ -497,8 +497,14 @@ def test_no_query_of_an_import_goes_through_what_the_registry_holds(office: Any,
     large = ("imported_row", "licence", "licence_version", "holder", "act", "credential", "outbox")
     with office.database.reading() as connection:
         for statement, parameters in asked:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            for step in (row.detail for row in plan):
-                if step.split()[1] in large and "max(" not in statement:
-                    assert step.startswith("SEARCH"), statement
-                    assert not step.endswith("(type_id=?)"), statement
+            if "max(" in statement or "pg_" in statement:
+                continue
+            if connection.dialect.name == "sqlite":
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                steps = [row.detail for row in plan if row.detail.split()[1] in large]
+                gone_through = [step for step in steps if not step.startswith("SEARCH") or step.endswith("(type_id=?)")]
+            else:  # so few rows are always gone through, unless that is said to cost more than anything else
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+                gone_through = [step for (step,) in plan if any(f"Seq Scan on {name} " in step for name in large)]
+            assert not gone_through, statement

@@ -20,6 +20,7 @@ from chopmark.keys import Ed25519Signer
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.service.clients import Right, add_client, make_client, remove_client
 from chopmark_issuer.service.service_lock import ServiceLock
+from chopmark_issuer.service.service_settings import keep_database
 from chopmark_service.authentication import make_token
 
 from tests.issuer.conftest import MARKETS, PASSPHRASE, PERMIT, World, type_definition
@@ -79,6 +80,8 @@ def started(world: World, tmp_path: Path) -> Iterator[Process]:
     with region.database.writing() as connection:
         client = make_client("office", MARKETS, rights=Right, keys=[signer.public_key])
         add_client(connection, client, at=world.clock())
+    if region.settings.database_url is not None:
+        keep_database(region.settings.data, region.settings.database_url)
     passphrase, stderr = tmp_path / "passphrase", tmp_path / "stderr"
     passphrase.write_bytes(PASSPHRASE + b"\n")
     command = [sys.executable, "-c", "from chopmark.cli import main; main()", "issuer", "serve"]
@@ -92,6 +95,7 @@ def started(world: World, tmp_path: Path) -> Iterator[Process]:
         process.wait()
 
 
+@pytest.mark.both_databases
 def test_a_served_registry_issues_logs_publishes_and_names_no_holder_in_its_log(world: World, started: Process) -> None:
     wanted = json.dumps(food(type=PERMIT, number="A/17 号", holders=[HOLDER], fields={"business_name": NAME})).encode()
     answer, content = started.ask("POST", "/licences", wanted)
@@ -130,6 +134,7 @@ def test_a_client_is_let_in_and_kept_out_within_a_second(world: World, started: 
     until(lambda: started.ask("POST", "/authentication")[0].status == 401)
 
 
+@pytest.mark.both_databases
 def test_a_killed_service_keeps_what_it_acknowledged_and_the_next_one_goes_on(
     world: World, started: Process, tmp_path: Path
 ) -> None:
