@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ class PostgresqlServer:
     """A running server; `uri` reaches its maintenance database."""
 
     uri: str
+    handle: Any
     free: list[str] = field(default_factory=list)
     count: int = 0
 
@@ -45,6 +47,19 @@ class PostgresqlServer:
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{make_url(url).database}'"
         )
         self.free.append(url)
+
+    def kill(self) -> None:
+        """Kill every process of it at once, as a power failure does."""
+        postmaster = self.handle.get_postmaster_info().process
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for each in processes:
+            each.kill()
+        for each in processes:
+            each.wait(60)
+
+    def start_again(self) -> None:
+        """Start it again, at the same place, with what it had written."""
+        self.handle.ensure_postgres_running()
 
     def execute(self, statement: str) -> None:
         """Run a statement as the server's administrator."""
@@ -69,7 +84,7 @@ def running_server() -> Iterator[PostgresqlServer]:
         server = get_server(folder / "data", cleanup_mode="stop")
         try:
             uri: str = server.get_uri()
-            yield PostgresqlServer(uri)
+            yield PostgresqlServer(uri, server)
         finally:
             # an orderly end would first bring everything to a disk from which it is then removed
             process = server.get_postmaster_info().process

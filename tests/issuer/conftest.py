@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -26,6 +27,7 @@ from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, enrol_key
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.service.service_settings import keep_database
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.database import Database, open_database
 from chopmark_issuer.storage.models import REGION
@@ -172,8 +174,15 @@ def source(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iter
 
 @pytest.fixture
 def office(source: Path | str, tmp_path: Path) -> Iterator[Office]:
+    with furnished(source, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def furnished(source: Path | str, folder: Path) -> Iterator[Office]:
+    """An office in an empty database, with its keys in a folder."""
     database = open_database(source)
-    keys = KeyFolder(tmp_path / "keys", PASSPHRASE, cost=CHEAP)
+    keys = KeyFolder(folder / "keys", PASSPHRASE, cost=CHEAP)
     with database.writing() as connection:
         connection.execute(
             insert(REGION).values(
@@ -207,7 +216,7 @@ def office(source: Path | str, tmp_path: Path) -> Iterator[Office]:
                 )
             for type_id in types:
                 grant_type(connection, department, type_id, valid_from=NOW - 800, valid_until=None)
-    yield Office(database, keys, Registry(database, keys), tmp_path)
+    yield Office(database, keys, Registry(database, keys), folder)
     database.close()
 
 
@@ -289,6 +298,8 @@ def world(source: Path | str, tmp_path: Path) -> Iterator[World]:
         url = source if code == "CN-GD" and isinstance(source, str) else None
         settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP, database_url=url)
         regions.append(Region.create(settings, plan, clock=clock))
+        if url is not None:
+            keep_database(settings.data, url)  # as `init` does, for the commands
     guangdong, shanghai = regions
     for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):
         guangdong.add_department(department, LocalisedText("示例局", "Sample office"))

@@ -20,7 +20,6 @@ from chopmark.keys import Ed25519Signer
 from chopmark_issuer.errors import ConflictError
 from chopmark_issuer.service.clients import Right, add_client, make_client, remove_client
 from chopmark_issuer.service.service_lock import ServiceLock
-from chopmark_issuer.service.service_settings import keep_database
 from chopmark_service.authentication import make_token
 
 from tests.issuer.conftest import MARKETS, PASSPHRASE, PERMIT, World, type_definition
@@ -80,8 +79,6 @@ def started(world: World, tmp_path: Path) -> Iterator[Process]:
     with region.database.writing() as connection:
         client = make_client("office", MARKETS, rights=Right, keys=[signer.public_key])
         add_client(connection, client, at=world.clock())
-    if region.settings.database_url is not None:
-        keep_database(region.settings.data, region.settings.database_url)
     passphrase, stderr = tmp_path / "passphrase", tmp_path / "stderr"
     passphrase.write_bytes(PASSPHRASE + b"\n")
     command = [sys.executable, "-c", "from chopmark.cli import main; main()", "issuer", "serve"]
