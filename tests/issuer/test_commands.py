@@ -73,7 +73,6 @@ ISSUE = (
 )  # fmt: skip
 
 
-@pytest.mark.both_databases
 def test_a_licence_lives_from_issue_to_closing(run: Run, tmp_path: Path) -> None:
     assert "7: version 1, 1 credential\n" in run(*ISSUE).output
     assert "not in the log" in run("qr", "7", str(tmp_path / "7.png"), exit_code=1).output

@@ -227,7 +227,6 @@ def test_entries_that_the_log_refuses_are_told_and_hold_up_nothing(world: Any) -
     assert region.publish().problems == published.problems, "as long as they are refused"
 
 
-@pytest.mark.both_databases
 def test_new_roots_are_followed_by_peers_and_inspectors(world: Any) -> None:
     issued = world.issue_food()
     world.peer_and_publish()
@@ -326,7 +325,6 @@ def test_a_region_is_made_once_and_only_with_witnesses_of_others(tmp_path: Path,
         Region.open(Settings(tmp_path / "nowhere", b"x"))
 
 
-@pytest.mark.both_databases
 def test_a_peer_must_have_published_and_is_taken_once(world: Any) -> None:
     with pytest.raises(ChopmarkError, match="not published"):
         world.guangdong.add_peer(world.shanghai.settings.data)

@@ -131,7 +131,6 @@ def test_a_client_is_let_in_and_kept_out_within_a_second(world: World, started: 
     until(lambda: started.ask("POST", "/authentication")[0].status == 401)
 
 
-@pytest.mark.both_databases
 def test_a_killed_service_keeps_what_it_acknowledged_and_the_next_one_goes_on(
     world: World, started: Process, tmp_path: Path
 ) -> None:
