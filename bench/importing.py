@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chopmark_issuer.settings import DATABASE_FILE
 from chopmark_issuer.storage.database import open_database
 from chopmark_issuer.storage.models import REGION
 from sqlalchemy import update
@@ -130,7 +131,7 @@ def _measure_here(folder: Path, copies: int) -> dict[str, Any]:
             resident.append(_resident())
 
     with city(folder) as region:
-        database = region.settings.database
+        database = region.settings.data / DATABASE_FILE
         words = [sys.executable, "-m", "bench.importing", "write", str(database)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
             gc.freeze()  # as the command does

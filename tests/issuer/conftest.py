@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -26,11 +27,15 @@ from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, enrol_key
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.service.service_settings import keep_database
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.database import Database, open_database
 from chopmark_issuer.storage.models import REGION
 from chopmark_ledger.client import init_witness
 from sqlalchemy import insert
+
+from tests.issuer.registry_databases import RegistryDatabases
+from tests.postgresql import PostgresqlServer
 
 NOW = 1_795_312_800
 """2026-11-22T02:00:00Z, 10:00 in the zone of the types."""
@@ -150,10 +155,34 @@ class Office:
         return self.food(type_id=PERMIT, number="STALL 17", **changes)
 
 
+@pytest.fixture(scope="session")
+def registry_databases(postgresql: PostgresqlServer) -> RegistryDatabases:
+    return RegistryDatabases(postgresql)
+
+
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    database = open_database(tmp_path / "registry.db")
-    keys = KeyFolder(tmp_path / "keys", PASSPHRASE, cost=CHEAP)
+def source(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a test keeps a registry: a file that is not there yet, or the URL of an empty database."""
+    if backend == "sqlite":
+        yield tmp_path / "registry.db"
+        return
+    databases: RegistryDatabases = request.getfixturevalue("registry_databases")
+    url = databases.lend()
+    yield url
+    databases.give_back(url)
+
+
+@pytest.fixture
+def office(source: Path | str, tmp_path: Path) -> Iterator[Office]:
+    with furnished(source, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def furnished(source: Path | str, folder: Path) -> Iterator[Office]:
+    """An office in an empty database, with its keys in a folder."""
+    database = open_database(source)
+    keys = KeyFolder(folder / "keys", PASSPHRASE, cost=CHEAP)
     with database.writing() as connection:
         connection.execute(
             insert(REGION).values(
@@ -187,7 +216,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
                 )
             for type_id in types:
                 grant_type(connection, department, type_id, valid_from=NOW - 800, valid_until=None)
-    yield Office(database, keys, Registry(database, keys), tmp_path)
+    yield Office(database, keys, Registry(database, keys), folder)
     database.close()
 
 
@@ -258,15 +287,19 @@ def _published(folder: Path, path: str) -> bytes | None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(source: Path | str, tmp_path: Path) -> Iterator[World]:
+    """The registry of CN-GD is in the database of the test, that of CN-SH always in a file."""
     clock = Clock()
     for name in ("cn-gd", "cn-sh"):
         init_witness(tmp_path / f"{name}-witness", name=f"{name}.example/witness", passphrase=PASSPHRASE, cost=CHEAP)
     regions = []
     for code, other in (("CN-GD", "cn-sh"), ("CN-SH", "cn-gd")):
         plan = RegionPlan(code, LocalisedText("示例", "Sample"), (tmp_path / f"{other}-witness",))
-        settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP)
+        url = source if code == "CN-GD" and isinstance(source, str) else None
+        settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP, database_url=url)
         regions.append(Region.create(settings, plan, clock=clock))
+        if url is not None:
+            keep_database(settings.data, url)  # as `init` does, for the commands
     guangdong, shanghai = regions
     for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):
         guangdong.add_department(department, LocalisedText("示例局", "Sample office"))

@@ -40,6 +40,7 @@ async def count(service: Service) -> int:
     return total
 
 
+@pytest.mark.both_databases
 def test_a_bad_line_spoils_no_neighbour(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:
@@ -67,6 +68,7 @@ def test_a_bad_line_spoils_no_neighbour(world: World) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.both_databases
 def test_the_same_stream_again_gets_the_same_answer_and_issues_nothing_twice(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:
@@ -412,6 +414,7 @@ def test_another_media_type_or_a_missing_key_is_refused(world: World) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.both_databases
 def test_many_are_revoked_at_once_each_judged_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_stream, "PART_LINES", 3)
     monkeypatch.setattr(service_writing, "_RETRY_AFTER", 5)

@@ -18,6 +18,8 @@ from chopmark_issuer.lifecycle import State
 from chopmark_issuer.storage.models import CREDENTIAL, LICENCE, OUTBOX
 from sqlalchemy import func, select
 
+pytestmark = pytest.mark.both_databases
+
 
 def issue(office: Any, *requests: Any, actor: Any = None) -> list[Any]:
     with office.database.writing() as connection:

@@ -11,6 +11,8 @@ from chopmark_issuer.catalogue.catalogue import add_type, all_types, read_type, 
 from chopmark_issuer.errors import CatalogueError, ConflictError, FieldError, NotFoundError
 from jsonschema import Draft202012Validator
 
+pytestmark = pytest.mark.both_databases
+
 REPOSITORY = Path(__file__).parents[2]
 Definition = Callable[..., dict[str, Any]]
 

@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 
 from tests.issuer.conftest import FOOD, MARKETS, NOW, PERMIT, World
 
+pytestmark = pytest.mark.both_databases
+
 KEYS = [Ed25519Signer.generate().public_key, Es256Signer.generate().public_key]
 
 

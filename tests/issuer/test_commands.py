@@ -35,8 +35,9 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `chopmark issuer …` on a region in `tmp_path/data`, with the passphrase in a file."""
+def run(source: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `chopmark issuer …` on a region in `tmp_path/data`, with the passphrase in a file; a URL of its database is
+    told to `init` alone."""
     (tmp_path / "passphrase").write_text("correct horse\n")
     monkeypatch.setenv("CHOPMARK_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
     monkeypatch.setenv("CHOPMARK_DATA", str(tmp_path / "data"))
@@ -52,7 +53,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     made = runner.invoke(witness, ["init", str(tmp_path / "witness"), "--name", "us-ny.example/witness"])
     assert made.exit_code == 0, made.output
     names = ("--name-zh", "示例", "--name-en", "Sample")
-    command("init", str(tmp_path / "data"), "--region", "US-IL", *names, "--witness", str(tmp_path / "witness"))
+    with monkeypatch.context() as told:
+        if isinstance(source, str):
+            told.setenv("CHOPMARK_ISSUER_DATABASE", source)
+        command("init", str(tmp_path / "data"), "--region", "US-IL", *names, "--witness", str(tmp_path / "witness"))
+    assert (tmp_path / "data" / "registry.db").exists() == isinstance(source, Path)
     command("add-department", DEPARTMENT, *names)
     command("add-type", str(EXAMPLES / "chicago" / "business-licence.type.json"))
     command("grant", DEPARTMENT, TYPE)
@@ -138,6 +143,7 @@ def test_a_dry_run_issues_nothing_and_needs_no_passphrase(
     assert "licences.csv" not in run("imports").output
 
 
+@pytest.mark.both_databases
 def test_the_history_of_imports_says_which_came_to_their_end(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

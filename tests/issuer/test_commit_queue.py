@@ -34,6 +34,8 @@ from sqlalchemy.exc import IntegrityError
 from tests.issuer.conftest import DRIVER, MARKETS, NOW, TRANSPORT
 from tests.ledger.served_log import until
 
+pytestmark = pytest.mark.both_databases
+
 SIGNERS = {name: Ed25519Signer.generate() for name in ("office", "one", "two")}
 
 

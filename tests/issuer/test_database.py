@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import sqlite3
 import stat
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,14 +14,21 @@ from chopmark_issuer.storage.models import DEPARTMENT, Table
 from sqlalchemy import insert, select, text
 
 
-def test_migrations_make_exactly_the_tables_of_the_models(tmp_path: Path) -> None:
-    database = open_database(tmp_path / "registry.db")
+@pytest.mark.both_databases
+def test_migrations_make_exactly_the_tables_of_the_models(source: Path | str) -> None:
+    database = open_database(source)
     with database.reading() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), Table.metadata)
+    database.close()
+    assert difference == []
+
+
+def test_a_file_is_written_as_a_registry_must_be(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "registry.db")
+    with database.reading() as connection:
         pragmas = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
         keys = connection.execute(text("PRAGMA foreign_keys")).scalar()
     database.close()
-    assert difference == []
     assert (pragmas, keys) == (["wal", 2], 1)
 
 
@@ -30,9 +37,10 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "registry.db").stat().st_mode) == 0o600
 
 
-def test_opening_again_keeps_what_was_written_and_a_failed_block_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.both_databases
+def test_opening_again_keeps_what_was_written_and_a_failed_block_writes_nothing(source: Path | str) -> None:
     values = {"id": "CN-GD/X", "name_zh_hans": "示例", "name_en": "Sample", "created_at": 1}
-    database = open_database(tmp_path / "registry.db")
+    database = open_database(source)
     with database.writing() as connection:
         connection.execute(insert(DEPARTMENT).values(**values))
 
@@ -44,20 +52,24 @@ def test_opening_again_keeps_what_was_written_and_a_failed_block_writes_nothing(
     with pytest.raises(KeyError):
         write_and_fail()
     database.close()
-    database = open_database(tmp_path / "registry.db")
+    database = open_database(source)
     with database.reading() as connection:
         assert list(connection.execute(select(DEPARTMENT.c.id)).scalars()) == ["CN-GD/X"]
     database.close()
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "registry.db"
-    open_database(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+@pytest.mark.both_databases
+def test_a_database_of_a_newer_version_is_refused(source: Path | str) -> None:
+    database = open_database(source)
+    change = text("UPDATE alembic_version SET version_num = :revision")
+    with database.writing() as connection:
+        ours = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        connection.execute(change, {"revision": "9999"})
     with pytest.raises(DatabaseError, match="newer version"):
-        open_database(path)
+        open_database(source)
+    with database.writing() as connection:
+        connection.execute(change, {"revision": ours})
+    database.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -76,16 +88,18 @@ def test_a_folder_that_is_not_there_is_told_and_odd_names_are_taken(tmp_path: Pa
     assert (odd / "registry.db").stat().st_size > 0
 
 
-def test_errors_hold_no_data_of_holders(tmp_path: Path) -> None:
-    database = open_database(tmp_path / "registry.db")
-    values = {"id": "CN-GD/X", "name_zh_hans": "示例", "name_en": "a holder's name", "created_at": 1}
+@pytest.mark.both_databases
+def test_errors_hold_no_data_of_holders(source: Path | str) -> None:
+    database = open_database(source)
+    values = {"id": "a holder's name", "name_zh_hans": "示例", "name_en": "a holder's name", "created_at": 1}
 
-    def write_twice() -> None:
+    def write(*rows: dict[str, Any]) -> None:
         with database.writing() as connection:
-            connection.execute(insert(DEPARTMENT).values(**values))
-            connection.execute(insert(DEPARTMENT).values(**values))
+            for row in rows:
+                connection.execute(insert(DEPARTMENT).values(**row))
 
-    with pytest.raises(DatabaseError) as caught:
-        write_twice()
+    for rows, wrong in (([values, values], "department"), ([values | {"name_zh_hans": None}], "name_zh_hans")):
+        with pytest.raises(DatabaseError, match=wrong) as caught:
+            write(*rows)
+        assert "a holder's name" not in "".join(traceback.format_exception(caught.value))
     database.close()
-    assert "a holder's name" not in "".join(traceback.format_exception(caught.value))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from chopmark_issuer.storage.models import (
     Table,
 )
 from sqlalchemy import Engine, event, func, select
+
+pytestmark = pytest.mark.both_databases
 
 MAPPING: dict[str, Any] = {
     "format": "chopmark/import-mapping/v1",
@@ -434,7 +437,14 @@ def test_a_dry_run_needs_no_private_key_and_finds_what_can_not_be_signed(
     mapping = json.dumps(MAPPING | {"fields": fields}).encode()
     reports = []
     for keys, dry in ((KeyFolder(tmp_path / "nothing", b""), True), (office.keys, False)):
-        importer = Importer(office.database, keys, tmp_path / "imports", clock=lambda: office.now)
+        # an index in the status list that is as long to write as the one that a dry run thinks of
+        importer = Importer(
+            office.database,
+            keys,
+            tmp_path / "imports",
+            clock=lambda: office.now,
+            random=lambda size: b"\x0f" + os.urandom(size - 1),
+        )
         words = {"type_id": office.permit_type, "mapping_data": mapping, "dry": dry}
         reports.append(importer.run(office.actor(), path, **words))
     assert counts(reports[0]) == counts(reports[1]) == (1, 0, 0, 1)
@@ -495,8 +505,14 @@ def test_no_query_of_an_import_goes_through_what_the_registry_holds(office: Any,
     large = ("imported_row", "licence", "licence_version", "holder", "act", "credential", "outbox")
     with office.database.reading() as connection:
         for statement, parameters in asked:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            for step in (row.detail for row in plan):
-                if step.split()[1] in large and "max(" not in statement:
-                    assert step.startswith("SEARCH"), statement
-                    assert not step.endswith("(type_id=?)"), statement
+            if "max(" in statement or "pg_" in statement:
+                continue
+            if connection.dialect.name == "sqlite":
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                steps = [row.detail for row in plan if row.detail.split()[1] in large]
+                gone_through = [step for step in steps if not step.startswith("SEARCH") or step.endswith("(type_id=?)")]
+            else:  # so few rows are always gone through, unless that is said to cost more than anything else
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+                gone_through = [step for (step,) in plan if any(f"Seq Scan on {name} " in step for name in large)]
+            assert not gone_through, statement

@@ -13,6 +13,8 @@ from chopmark_ledger.batch import BatchAnswer
 from chopmark_ledger.errors import BatchRefusedError, RefusedEntry
 from sqlalchemy import func, select, update
 
+pytestmark = pytest.mark.both_databases
+
 
 class Ledger:
     """Takes batches as a log does, and loses its answer, or the batch, as often as a test wants."""

@@ -54,6 +54,7 @@ def outcome(world: Any, store: Any, text: str) -> tuple[Outcome, list[str]]:
     return verdict.outcome, [check.reason for check in verdict.checks if check.result.name != "PASS"]
 
 
+@pytest.mark.both_databases
 def test_a_licence_of_one_region_verifies_in_the_other_from_its_published_files_alone(world: Any) -> None:
     issued = world.issue_food()
     world.peer_and_publish()
@@ -121,6 +122,7 @@ def test_the_log_holds_every_kind_of_entry_and_no_word_of_a_licence(world: Any) 
     assert "示例餐饮有限公司".encode() not in raw
 
 
+@pytest.mark.both_databases
 def test_statements_say_what_changed_and_are_signed_by_the_roots(world: Any) -> None:
     world.guangdong.publish()
     world.guangdong.end_grant(world.markets, world.food_type)
@@ -142,6 +144,7 @@ def test_statements_say_what_changed_and_are_signed_by_the_roots(world: Any) -> 
     assert latest["changes"][0]["entry"]["licence_type"] == world.food_type
 
 
+@pytest.mark.both_databases
 def test_publishing_again_changes_nothing(world: Any) -> None:
     world.issue_food()
     world.peer_and_publish()

@@ -31,6 +31,8 @@ from chopmark_issuer.storage import outbox
 from chopmark_issuer.storage.models import ACT, CREDENTIAL, HOLDER, LICENCE, LICENCE_VERSION, OUTBOX, STATUS_LIST, Table
 from sqlalchemy import func, select
 
+pytestmark = pytest.mark.both_databases
+
 DAY = 86_400
 
 

@@ -114,6 +114,7 @@ async def check_acts(service: Service, acts: list[str], state: str, shown: str) 
     assert number in [each["number"] for each in found]
 
 
+@pytest.mark.both_databases
 def test_the_history_answers_what_a_licence_was_on_a_day_as_was_known_at_another_time(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:
@@ -138,6 +139,7 @@ def test_the_history_answers_what_a_licence_was_on_a_day_as_was_known_at_another
     asyncio.run(run())
 
 
+@pytest.mark.both_databases
 def test_a_search_goes_through_all_licences_page_by_page(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:
@@ -179,6 +181,7 @@ async def search(service: Service, **asked: Any) -> list[str]:
     return [each["number"] for each in answer.json()["licences"]]
 
 
+@pytest.mark.both_databases
 def test_a_search_by_holder_is_refused_where_it_is_wrong_or_too_many_are_alike(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_search_by_holder_is_refused_where_it_is_wrong_or_too_many_are_alike(
     asyncio.run(run())
 
 
+@pytest.mark.both_databases
 def test_holders_are_found_by_code_and_what_has_expired_by_its_state(world: World) -> None:
     async def run() -> None:
         async with serving(world) as service:

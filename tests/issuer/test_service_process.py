@@ -92,6 +92,7 @@ def started(world: World, tmp_path: Path) -> Iterator[Process]:
         process.wait()
 
 
+@pytest.mark.both_databases
 def test_a_served_registry_issues_logs_publishes_and_names_no_holder_in_its_log(world: World, started: Process) -> None:
     wanted = json.dumps(food(type=PERMIT, number="A/17 号", holders=[HOLDER], fields={"business_name": NAME})).encode()
     answer, content = started.ask("POST", "/licences", wanted)

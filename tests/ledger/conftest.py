@@ -36,8 +36,10 @@ from chopmark_ledger.client import (
     witness_vkeys,
 )
 from chopmark_ledger.sequencing.log import Log
+from chopmark_ledger.storage.models import LedgerModel
+from sqlalchemy import create_engine, insert, select, text
 
-from tests.ledger.postgresql import PostgresqlServer, plain, running_server
+from tests.postgresql import PostgresqlServer, plain
 
 DEFAULT_SETTINGS = LogSettings()
 ORIGIN = "cn-gd.example/log/2026"
@@ -165,7 +167,7 @@ class World:
         """Copy the database as it is now; answers where to."""
         self.close()
         if self.server is not None and self.database is not None:
-            return self.server.copy(self.database)
+            return copied(self.server, self.database)
         copy = self.folder / "backup.db"
         shutil.copy(self.log_folder / "ledger.db", copy)
         return str(copy)
@@ -304,27 +306,22 @@ def split_bundle(data: bytes) -> list[bytes]:
     return entries
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "both_databases: run on SQLite and on PostgreSQL")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_databases"):
-        metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def backend(request: pytest.FixtureRequest) -> str:
-    """Which database a log gets: SQLite, and PostgreSQL too in tests that are marked `both_databases`."""
-    name: str = getattr(request, "param", "sqlite")
-    return name
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresqlServer]:
-    """The one server of this session, started when the first test asks for it."""
-    with running_server() as server:
-        yield server
+def copied(server: PostgresqlServer, original: str) -> str:
+    """The URL of a database with the tables of another one."""
+    url = server.lend()
+    source, target = create_engine(original), create_engine(url)
+    with source.connect() as old, target.begin() as new:
+        LedgerModel.metadata.create_all(new)
+        new.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+        version = old.scalar(text("SELECT version_num FROM alembic_version"))
+        new.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+        for table in LedgerModel.metadata.sorted_tables:
+            rows = [dict(row) for row in old.execute(select(table)).mappings()]
+            if rows:
+                new.execute(insert(table), rows)
+    source.dispose()
+    target.dispose()
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -358,7 +355,7 @@ def make_world(
             original: World = request.getfixturevalue("postgresql_template")
             assert original.database is not None
             shutil.copytree(original.folder, folder)
-            world.database = world.server.copy(original.database)
+            world.database = copied(world.server, original.database)
         else:
             shutil.copytree(template, folder)
         worlds.append(world)

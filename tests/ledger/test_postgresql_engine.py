@@ -16,7 +16,7 @@ from chopmark_ledger.sequencing.log import Log
 from chopmark_ledger.storage.database import Database
 from sqlalchemy import Connection, Engine, event, text
 
-from tests.ledger.postgresql import PostgresqlServer, plain
+from tests.postgresql import PostgresqlServer, plain
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import World

@@ -12,7 +12,14 @@ from chopmark.errors import FormatError, StorageError
 from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
 from chopmark_service.child_process import AnswersReady, Listens
-from chopmark_service.region_tree import RegionSettings, Service, addresses, prepare_trust, region_children
+from chopmark_service.region_tree import (
+    RegionSettings,
+    Service,
+    addresses,
+    check_folder,
+    prepare_trust,
+    region_children,
+)
 from chopmark_service.settings import read_settings_of
 
 from specs.vectors.root_vectors import root_note
@@ -168,3 +175,17 @@ def test_an_unknown_setting_points_to_the_help_of_the_command(region: Path) -> N
     (region / "region.toml").write_text("prot = 9100\n")
     with pytest.raises(FormatError, match="chopmark serve --help"):
         read_settings_of(RegionSettings, {"data": region}, name="region", command="serve")
+
+
+@pytest.mark.parametrize("told", ["settings", "environment"])
+def test_a_registry_outside_of_its_folder_is_that_of_a_region_too(
+    region: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    (region / "registry.db").unlink()
+    with pytest.raises(StorageError, match="not the folder of a region"):
+        check_folder(region)
+    if told == "settings":
+        (region / "issuer.toml").write_text('database = "postgresql://db.example/registry"\n')
+    else:
+        monkeypatch.setenv("CHOPMARK_ISSUER_DATABASE", "postgresql://db.example/registry")
+    check_folder(region)

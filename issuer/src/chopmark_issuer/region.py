@@ -1,6 +1,6 @@
 """A region: its roots, log, departments and peers, and the publishing of all that others verify with.
 
-data/registry.db     the registry
+data/registry.db     the registry, unless it is in PostgreSQL
 data/keys/           private keys, encrypted
 data/log/            the region's log, unless it is served; data/log/public/ is what log clients fetch
 data/public/         what verifiers fetch (chopmark.refresh)
@@ -61,7 +61,7 @@ from chopmark_issuer.publishing.region_log import (
 )
 from chopmark_issuer.publishing.root_keys import begin_epoch
 from chopmark_issuer.publishing.witnesses import FolderWitness
-from chopmark_issuer.settings import Settings
+from chopmark_issuer.settings import DATABASE_FILE, Settings
 from chopmark_issuer.storage.database import Database, open_database
 from chopmark_issuer.storage.models import REGION, WITNESS
 
@@ -157,6 +157,7 @@ class Region:
             served = served_log(plan.log_service, host=plan.host, created=at)
         host = plan.host or (f"{plan.region.lower()}.example" if served is None else host_of(served.origin))
         _make_folder(settings.data)
+        _check_one_registry(settings)
         database = open_database(settings.database)
         try:
             with closing(open_keys(settings)) as provider, database.writing() as connection:
@@ -219,13 +220,11 @@ class Region:
 
         Raises:
             NotFoundError: there is none.
+            ConflictError: one is in the folder, and a URL names another.
             DatabaseError: the registry's database cannot be used.
         """
-        if not settings.database.is_file():
-            raise NotFoundError(
-                "there is no region", where=str(settings.data), remedy="Make one: chopmark issuer init DATA"
-            )
-        database = open_database(settings.database)
+        _check_one_registry(settings)
+        database = open_database(settings.database, create=False)
         try:
             return cls(settings, database, clock=clock, random=random, witnesses=witnesses)
         except BaseException:
@@ -495,6 +494,16 @@ class Region:
         public_key = self.keys.generate(algorithm, use=use).public_key
         return keys.enrol_key(
             connection, public_key, owner=department, use=use, not_before=at, not_after=at + KEY_LIFETIME
+        )
+
+
+def _check_one_registry(settings: Settings) -> None:
+    """Refuse a URL that was meant for another folder, as a variable in a shell easily is."""
+    if settings.database_url is not None and (settings.data / DATABASE_FILE).exists():
+        raise ConflictError(
+            f"the folder has a {DATABASE_FILE}, and the URL of another database is given",
+            where=str(settings.data),
+            remedy="A registry is in one of them and cannot be moved to the other: give the folder of that one",
         )
 
 

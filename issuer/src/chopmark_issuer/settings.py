@@ -10,6 +10,8 @@ from pathlib import Path
 
 from chopmark.key_file import DEFAULT_COST, ScryptCost
 
+DATABASE_FILE = "registry.db"
+"""Within the registry's folder: the registry, unless it is in PostgreSQL."""
 KEY_FOLDER = "keys"
 """Within the registry's folder: the encrypted private keys."""
 KEY_SOCKET = "keys.sock"
@@ -23,6 +25,7 @@ class Settings:
     `witness_passphrase` opens the witnesses that run in folders of this machine, where it is another one.
     `key_socket` is where the signing process listens; with it no private key is ever loaded in this process, and the
     passphrase is not needed. `log_patience` is how many seconds to wait for a served log to answer, and to publish.
+    `database_url` is where the registry is, if not in a file of the folder; it may hold a password.
     """
 
     data: Path
@@ -31,11 +34,12 @@ class Settings:
     witness_passphrase: bytes | None = field(default=None, repr=False)
     log_patience: float = 60.0
     key_socket: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
 
     @property
-    def database(self) -> Path:
-        """The registry's database."""
-        return self.data / "registry.db"
+    def database(self) -> Path | str:
+        """The registry's database: a file, or the URL of a PostgreSQL database."""
+        return self.data / DATABASE_FILE if self.database_url is None else self.database_url
 
     @property
     def keys(self) -> Path:

@@ -1,6 +1,6 @@
 """The services of one region as one process tree, and where each has its data and its port.
 
-    DIR/                     the registry: registry.db, keys/, public/
+    DIR/                     the registry: registry.db or, in PostgreSQL, the URL in issuer.toml; keys/, public/
     DIR/region.toml          settings of the tree, below
     DIR/policy               the tlog-policy of the log, with the witnesses' addresses
     DIR/log/ DIR/witness/    the log, and the witness that this region runs for others
@@ -22,6 +22,7 @@ where it looks for them itself, such as DIR/log/log.toml, DIR/issuer.toml or a v
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chopmark_service.child_process import AnswersReady, Child, Listens
 from chopmark_service.errors import ChildFailedError
 from chopmark_service.process_tree import Patience
-from chopmark_service.settings import LogLevel, Port
+from chopmark_service.settings import LogLevel, Port, read_settings_file
 
 FILE_NAME = "region.toml"
 _MAX_SOCKET_PATH = 103
@@ -165,12 +166,19 @@ def check_folder(data: Path, *, without: Sequence[Service] = ()) -> None:
     remedy = f"Make a region: chopmark issuer init {data}, as docs/running-a-region.md tells"
     if not data.is_dir():
         raise StorageError("there is no such folder", where=str(data), remedy=remedy)
-    if Service.ISSUER not in without and not registry.exists():
+    if Service.ISSUER not in without and not registry.exists() and not _names_database(data):
         raise StorageError(
             "there is no such file, so this is not the folder of a region",
             where=str(registry),
             remedy=f"{remedy}; or leave the issuer out: --without issuer",
         )
+
+
+def _names_database(data: Path) -> bool:
+    """Whether the issuer is told of a registry that is not in the folder, by what it inherits or reads itself."""
+    return bool(os.environ.get("CHOPMARK_ISSUER_DATABASE")) or "database" in read_settings_file(
+        RegionSettings, None, data, "issuer.toml"
+    )
 
 
 def _check(settings: RegionSettings) -> None:

@@ -28,6 +28,7 @@ from chopmark_issuer.catalogue.terms import day_at, day_of, read_day, term_of, z
 from chopmark_issuer.errors import CatalogueError, ConflictError, FieldError, NotFoundError
 from chopmark_issuer.lifecycle import Term
 from chopmark_issuer.storage.models import LICENCE_TYPE
+from chopmark_issuer.storage.row_ids import next_id
 
 GB_T_36904 = "GB/T 36904"
 _MAX_LENGTH = 500
@@ -213,7 +214,11 @@ def add_type(connection: Connection, entry: CatalogueType, *, region: str, at: i
         )
     connection.execute(
         insert(LICENCE_TYPE).values(
-            type_id=licence_type.id, schema_version=licence_type.schema, definition=entry.definition, added_at=at
+            id=next_id(connection, LICENCE_TYPE),
+            type_id=licence_type.id,
+            schema_version=licence_type.schema,
+            definition=entry.definition,
+            added_at=at,
         )
     )
 

@@ -19,6 +19,7 @@ from chopmark_issuer.catalogue.catalogue import type_in_use
 from chopmark_issuer.catalogue.names import check_names
 from chopmark_issuer.errors import AuthorityError, ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.storage.models import DEPARTMENT, DEPARTMENT_STATE, GRANT
+from chopmark_issuer.storage.row_ids import next_id
 
 # Made once: each transaction that issues asks these, and to put one together takes longer than its answer.
 _GRANTS: Final = select(GRANT).order_by(GRANT.c.id)
@@ -59,7 +60,12 @@ def add_department(connection: Connection, identifier: str, name: LocalisedText,
         insert(DEPARTMENT).values(id=identifier, name_zh_hans=name.zh_hans, name_en=name.en, created_at=at)
     )
     connection.execute(
-        insert(DEPARTMENT_STATE).values(department_id=identifier, state=IssuerState.ACTIVE.value, since=at)
+        insert(DEPARTMENT_STATE).values(
+            id=next_id(connection, DEPARTMENT_STATE),
+            department_id=identifier,
+            state=IssuerState.ACTIVE.value,
+            since=at,
+        )
     )
 
 
@@ -76,7 +82,13 @@ def set_state(
     if at <= last.since:
         raise RefusedError("the state begins no later than the one before it", where=identifier)
     connection.execute(
-        insert(DEPARTMENT_STATE).values(department_id=identifier, state=state.value, since=at, reason=reason)
+        insert(DEPARTMENT_STATE).values(
+            id=next_id(connection, DEPARTMENT_STATE),
+            department_id=identifier,
+            state=state.value,
+            since=at,
+            reason=reason,
+        )
     )
 
 
@@ -103,7 +115,13 @@ def grant_type(
         if begins_before_end and (known.not_after is None or valid_from < known.not_after):
             raise ConflictError(f"{identifier} holds a grant for {type_id} in that time already", where="grant")
     connection.execute(
-        insert(GRANT).values(department_id=identifier, type_id=type_id, valid_from=valid_from, valid_until=valid_until)
+        insert(GRANT).values(
+            id=next_id(connection, GRANT),
+            department_id=identifier,
+            type_id=type_id,
+            valid_from=valid_from,
+            valid_until=valid_until,
+        )
     )
 
 

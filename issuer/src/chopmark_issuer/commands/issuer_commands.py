@@ -83,6 +83,7 @@ def _office(data: Path, passphrase_file: Path | None = None) -> Office:
 
 @issuer.command()
 def init(
+    ctx: typer.Context,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder to make.")],
     region: Annotated[str, typer.Option(metavar="CODE", help="ISO 3166-2 code of the region, such as CN-GD.")],
     name_zh: NameZh,
@@ -110,6 +111,16 @@ def init(
     ] = None,
     roots: Annotated[int, typer.Option(help="How many root keys to make.")] = 3,
     threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="CHOPMARK_ISSUER_DATABASE",
+            help="postgresql+psycopg://…, for a registry outside of its folder. Where it holds a password give it by "
+            "the variable: others on the machine see the arguments of a command.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a region: its root keys, its log, its registry.
@@ -120,6 +131,9 @@ def init(
 
     Keys are encrypted with the passphrase. Keep it and the folder `keys` apart, and keep copies of both.
     """
+    told_by = ctx.get_parameter_source("database")
+    if database is not None and told_by is not None and told_by.name == "COMMANDLINE":
+        _check_holds_no_password(database)
     if log_url is None:
         if log_vkey or policy is not None:
             raise typer.BadParameter("--log-vkey and --policy are of a log that is served: give its --log-url")
@@ -133,8 +147,28 @@ def init(
             raise typer.BadParameter("--log-url needs --log-vkey and --policy")
         service = (log_url, log_vkey, log_number, policy)
     _office(data, passphrase_file).init(
-        region, (name_zh, name_en), witness, host=host, quorum=quorum, roots=roots, threshold=threshold, service=service
+        region,
+        (name_zh, name_en),
+        witness,
+        host=host,
+        quorum=quorum,
+        roots=roots,
+        threshold=threshold,
+        service=service,
+        database=database,
     )
+
+
+def _check_holds_no_password(url: str) -> None:
+    from urllib.parse import parse_qs, urlsplit  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise typer.BadParameter(
+            "whoever is on this machine sees a password there: give the URL by CHOPMARK_ISSUER_DATABASE, and change "
+            "the password",
+            param_hint="--database",
+        )
 
 
 @issuer.command("log-client")

@@ -34,6 +34,7 @@ from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.publishing.region_log import LogService, enrolment
 from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.region import Region, RegionPlan
+from chopmark_issuer.service.service_settings import check_no_other_database, database_of, keep_database
 from chopmark_issuer.settings import Settings
 
 _MAX_FILE = 1024 * 1024
@@ -60,14 +61,19 @@ class Office:
         roots: int,
         threshold: int,
         service: tuple[str, Sequence[str], int, Path] | None,
+        database: str | None,
     ) -> None:
         """Make a region; `service` is the URL of a served log, its vkeys, its number and the file of its policy."""
+        if database is not None:
+            check_no_other_database(self._data, database)
         log_service = None
         if service is not None:
             url, vkeys, number, policy = service
             log_service = LogService(url, tuple(vkeys), _read_text(policy), number)
         plan = RegionPlan(region, LocalisedText(*names), tuple(witnesses), host, quorum, roots, threshold, log_service)
-        with Region.create(self._settings, plan) as made:
+        with Region.create(replace(self._settings, database_url=database or self._database), plan) as made:
+            if database is not None:
+                keep_database(self._data, database)
             self._say(f"{made.region}: log {made.origin}, {roots} root keys, {threshold} must sign")
             for vkey in made.log.vkeys:
                 self._say(f"vkey {vkey}")
@@ -75,7 +81,7 @@ class Office:
 
     def log_client(self) -> None:
         """Tell how the operator of the region's log enrols this registry."""
-        with Region.open(Settings(self._data, b"")) as region:
+        with Region.open(self._without_keys) as region:
             if region.log.url is None:
                 raise RefusedError("the log runs in the registry's own process: there is nothing to enrol", where="log")
             self._tell_enrolment(region)
@@ -181,7 +187,7 @@ class Office:
     ) -> None:
         """Import a file, or find out what importing it would do, which needs no key."""
         shown = Console(stderr=True, highlight=False, soft_wrap=True)
-        settings = Settings(self._data, b"") if dry else self._settings
+        settings = self._without_keys if dry else self._settings
         with Region.open(settings) as region:
             importer = Importer(region.database, region.keys, region.settings.imports, clock=region.clock)
             told = (
@@ -205,7 +211,7 @@ class Office:
 
     def imports(self, limit: int) -> None:
         """List the imports, newest first; no key is needed for that."""
-        with Region.open(Settings(self._data, b"")) as region:
+        with Region.open(self._without_keys) as region:
             with region.database.reading() as connection:
                 runs = import_runs(connection, limit=limit)
             folder = region.settings.imports
@@ -239,7 +245,7 @@ class Office:
 
     def show(self, number: str, type_id: str | None) -> None:
         """Show a licence; no key is needed for that."""
-        with Region.open(Settings(self._data, b"")) as region:
+        with Region.open(self._without_keys) as region:
             licence, versions = region.registry.licence(number, type_id=type_id)
             with region.database.reading() as connection:
                 licence_type = type_in_use(connection, licence.type_id)
@@ -293,7 +299,15 @@ class Office:
 
     @property
     def _settings(self) -> Settings:
-        return Settings(self._data, read_passphrase(self._passphrase_file))
+        return replace(self._without_keys, passphrase=read_passphrase(self._passphrase_file))
+
+    @property
+    def _without_keys(self) -> Settings:
+        return Settings(self._data, b"", database_url=self._database)
+
+    @property
+    def _database(self) -> str | None:
+        return database_of(self._data)
 
     def _region(self) -> Region:
         return Region.open(self._settings)

@@ -43,7 +43,7 @@ def serve(
 ) -> None:
     """Serve a registry until SIGTERM or Ctrl-C: it issues, sends to the log and publishes by itself.
 
-    Each option may also be given as CHOPMARK_ISSUER_<NAME>, or in the file of settings.
+    Each option may also be given as CHOPMARK_ISSUER_<NAME>, or in the file of settings; a database URL only there.
     """
     flags = dict(locals())
     from chopmark_service.server import serve as serve_application  # noqa: PLC0415
@@ -152,13 +152,11 @@ def add_commands(issuer: typer.Typer) -> None:
 def _database(data: Path):  # type: ignore[no-untyped-def] # the class is imported when a command runs
     from contextlib import closing  # noqa: PLC0415
 
-    from chopmark_issuer.errors import NotFoundError  # noqa: PLC0415
+    from chopmark_issuer.service.service_settings import database_of  # noqa: PLC0415
+    from chopmark_issuer.settings import Settings  # noqa: PLC0415
     from chopmark_issuer.storage.database import open_database  # noqa: PLC0415
 
-    path = data / "registry.db"
-    if not path.is_file():
-        raise NotFoundError("there is no region", where=str(data), remedy="Make one: chopmark issuer init DATA")
-    return closing(open_database(path))
+    return closing(open_database(Settings(data, b"", database_url=database_of(data)).database, create=False))
 
 
 def _read(file: str) -> bytes:

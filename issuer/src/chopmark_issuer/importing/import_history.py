@@ -6,6 +6,7 @@ unless it still holds the folder of imports; importing its file again goes on, a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, insert, select, update
 from chopmark_issuer.importing.csv_file import CsvFile
 from chopmark_issuer.importing.import_plan import LicencePlan
 from chopmark_issuer.storage.models import IMPORT_RUN
+from chopmark_issuer.storage.row_ids import next_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ class ImportRun:
 
 def begin_run(connection: Connection, file: CsvFile, type_id: str, *, at: int) -> int:
     """Note that an import begins; answers its number."""
+    run = next_id(connection, IMPORT_RUN)
     statement = insert(IMPORT_RUN).values(
-        file_name=file.path.name,
+        id=run,
+        file_name=os.fsencode(file.path.name).decode("utf-8", "replace"),  # a file may be named by any bytes
         file_digest=file.digest,
         type_id=type_id,
         started_at=at,
@@ -64,7 +68,8 @@ def begin_run(connection: Connection, file: CsvFile, type_id: str, *, at: int) -
         unchanged=0,
         refused=0,
     )
-    return int(connection.execute(statement.returning(IMPORT_RUN.c.id)).scalar_one())
+    connection.execute(statement)
+    return run
 
 
 def advance_run(connection: Connection, run: int, counts: Counts) -> None:

@@ -39,6 +39,8 @@ _DATE_FORMS: Final = {
 }
 _SERIAL: Final = re.compile(r"[0-9A-Z]{7,32}", re.ASCII)
 IN_FORCE: Final = "in force"
+_LONGEST_KEY: Final = 500
+"""Characters: rows are found by it, and a database bounds what it finds by."""
 
 
 class RowRefusedError(FieldError):
@@ -129,12 +131,15 @@ class ImportMapping:
         """What names the row.
 
         Raises:
-            RowRefusedError: nothing does.
+            RowRefusedError: nothing does, or too much.
         """
         parts = [values[column].strip() for column in self.row]
         if not any(parts):
             raise RowRefusedError("nothing names the row", where=self.row[0])
-        return "\x1f".join(parts)
+        key = "\x1f".join(parts)
+        if len(key) > _LONGEST_KEY:
+            raise RowRefusedError(f"what names the row has more than {_LONGEST_KEY} characters", where=self.row[0])
+        return key
 
     def read_licence(self, values: Table[str, str]) -> str:
         """What names the licence.

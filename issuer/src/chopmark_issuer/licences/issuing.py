@@ -55,6 +55,7 @@ _VERSION_COLUMNS = (
 )
 _HOLDER_COLUMNS = ("version_id", "position", "name", "code", "code_kind")
 _CREDENTIAL_COLUMNS = (
+    "id",
     "version_id",
     "digest",
     "body",
@@ -66,7 +67,7 @@ _CREDENTIAL_COLUMNS = (
     "issued_at",
     "outbox_id",
 )
-_ACT_COLUMNS = ("licence_id", "version", "kind", "learned_at", "effective_from", "applied", "reason")
+_ACT_COLUMNS = ("id", "licence_id", "version", "kind", "learned_at", "effective_from", "applied", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +338,10 @@ def _write_credentials(
     entries = [credential_entry(department, each.unsigned.digest) for each in prepared]
     outbox_ids = outbox.enqueue(connection, entries)
     credentials = [each.unsigned.signed(signature) for each, signature in zip(prepared, signatures(), strict=True)]
+    ids = next_ids(connection, CREDENTIAL, len(prepared))
     rows = [
         (
+            row_id,
             each.draft.version_id,
             credential.digest,
             credential.encode(),
@@ -350,7 +353,7 @@ def _write_credentials(
             at,
             outbox_id,
         )
-        for each, credential, outbox_id in zip(prepared, credentials, outbox_ids, strict=True)
+        for row_id, each, credential, outbox_id in zip(ids, prepared, credentials, outbox_ids, strict=True)
     ]
     insert_rows(connection, CREDENTIAL, _CREDENTIAL_COLUMNS, rows)
     return credentials
@@ -377,8 +380,17 @@ def _version_row(version_id: int, draft: VersionDraft, at: int) -> tuple[object,
 def write_acts(connection: Connection, acts: Sequence[ActDraft]) -> None:
     """Write acts, in their order."""
     rows = [
-        (act.licence_id, act.version, act.act.value, act.learned_at, act.effective_from, act.applied, act.reason)
-        for act in acts
+        (
+            row_id,
+            act.licence_id,
+            act.version,
+            act.act.value,
+            act.learned_at,
+            act.effective_from,
+            act.applied,
+            act.reason,
+        )
+        for row_id, act in zip(next_ids(connection, ACT, len(acts)), acts, strict=True)
     ]
     insert_rows(connection, ACT, _ACT_COLUMNS, rows)
 

@@ -29,6 +29,7 @@ from chopmark_issuer.publishing.region_log import RegionLog, bundle_log
 from chopmark_issuer.publishing.statements import statement_texts, text_limit
 from chopmark_issuer.storage import outbox
 from chopmark_issuer.storage.models import BUNDLE, PEER, REGION, STATEMENT, STATUS_LIST
+from chopmark_issuer.storage.row_ids import next_ids
 
 REFRESH: Final = 24 * 3600
 LIFETIME: Final = 30 * 24 * 3600
@@ -81,8 +82,9 @@ def sign_bundle(
     entries.append(TrustBundleEntry(bundle.region, bundle.seq, bundle.digest).encode())
     *statement_ids, bundle_id = outbox.enqueue(connection, entries)
     connection.execute(insert(BUNDLE).values(sequence=bundle.seq, issued_at=at, note=bundle.data, outbox_id=bundle_id))
-    for note, outbox_id in zip(statements, statement_ids, strict=True):
-        connection.execute(insert(STATEMENT).values(sequence=bundle.seq, note=note, outbox_id=outbox_id))
+    row_ids = next_ids(connection, STATEMENT, len(statements))
+    for row_id, note, outbox_id in zip(row_ids, statements, statement_ids, strict=True):
+        connection.execute(insert(STATEMENT).values(id=row_id, sequence=bundle.seq, note=note, outbox_id=outbox_id))
     return bundle
 
 

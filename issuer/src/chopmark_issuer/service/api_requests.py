@@ -70,7 +70,7 @@ def read_issue(data: bytes, *, where: str = "body") -> IssueRequest:
     """
     members = _object(data, where, MAX_LINE)
     request = IssueRequest(
-        type_id=members.text("type", maximum=100),
+        type_id=_name(members, "type", 100),
         fields=_fields(members, leaves_out=False),
         holders=_holders(members),
         first_day=_day(members, "first_day"),
@@ -133,8 +133,10 @@ def read_revocation(data: bytes) -> RevokeRequest:
         raise LimitError(f"more than {MAX_REVOKED:,} numbers", where="numbers", remedy="Send them as several requests")
     if not all(type(number) is str and 0 < len(number) <= 200 for number in listed):
         raise FormatError("a number is a text of 1 to 200 characters", where="numbers")
+    for number in listed:
+        without_nul(number, where="numbers")
     act = _act(members)
-    type_id = _optional_text(members, "type", 100)
+    type_id = _optional_name(members, "type", 100)
     _close(members)
     return RevokeRequest(tuple(listed), act, type_id)
 
@@ -149,7 +151,7 @@ def read_search(data: bytes) -> Wanted:
     state = _optional_text(members, "state", 20)
     if state is not None and state not in set(State):
         raise FormatError("not a state of a licence", where=members.place("state"))
-    name = _optional_text(members, "holder_name", 500)
+    name = _optional_name(members, "holder_name", 500)
     if name is not None and len(name) < _LEAST_OF_NAME:
         raise FormatError(f"fewer than {_LEAST_OF_NAME} characters of a name", where=members.place("holder_name"))
     after = _optional_text(members, "after", 18) or "0"
@@ -159,11 +161,11 @@ def read_search(data: bytes) -> Wanted:
     if type(limit) is not int or not 0 < limit <= MAX_PAGE:
         raise FormatError(f"not 1 to {MAX_PAGE}", where=members.place("limit"))
     wanted = Wanted(
-        number=_optional_text(members, "number", 200),
-        holder_code=_optional_text(members, "holder_code", 500),
+        number=_optional_name(members, "number", 200),
+        holder_code=_optional_name(members, "holder_code", 500),
         holder_name=name,
         state=None if state is None else State(state),
-        type_id=_optional_text(members, "type", 100),
+        type_id=_optional_name(members, "type", 100),
         after=int(after),
         limit=limit,
     )
@@ -180,6 +182,17 @@ def moment(text: str, zone: ZoneInfo, *, where: str) -> int:
     if len(text) == _DAY_LENGTH:
         return _bounded(lambda: day_begins(read_day(text, where=where), zone), where)
     return strict.time_decode(text, where=where)
+
+
+def without_nul(text: str, *, where: str) -> str:
+    """A text by which something is looked up, for which not every database takes each character.
+
+    Raises:
+        FormatError: it holds a NUL character, which no name of the registry does.
+    """
+    if "\0" in text:
+        raise FormatError("a NUL character", where=where)
+    return text
 
 
 def _bounded(compute: Callable[[], int], where: str) -> int:
@@ -267,6 +280,14 @@ def _array(members: ClosedObject, name: str, maximum: int) -> Iterator[tuple[obj
 
 def _optional_text(members: ClosedObject, name: str, maximum: int) -> str | None:
     return members.text(name, maximum=maximum) if members.has(name) else None
+
+
+def _name(members: ClosedObject, name: str, maximum: int) -> str:
+    return without_nul(members.text(name, maximum=maximum), where=members.place(name))
+
+
+def _optional_name(members: ClosedObject, name: str, maximum: int) -> str | None:
+    return _name(members, name, maximum) if members.has(name) else None
 
 
 def _day(members: ClosedObject, name: str) -> date:

@@ -24,10 +24,10 @@ from typing import Final, TypeAlias
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError, ForbiddenError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from chopmark_issuer.catalogue.departments import Actor
-from chopmark_issuer.errors import ConflictError, DatabaseError, RefusedError
+from chopmark_issuer.errors import ConflictError, DatabaseError, FieldError, RefusedError
 from chopmark_issuer.keys.key_provider import KeyProvider
 from chopmark_issuer.licences.bulk_issue import issue_all
 from chopmark_issuer.licences.registry import Registry
@@ -325,9 +325,9 @@ class CommitQueue:
             with connection.begin_nested():
                 actor = _issuing_actor(client, requests)
                 issued = issue_all(connection, keys, actor, requests, at=at, random=self._random)
-        except IntegrityError:
+        except (IntegrityError, DataError) as error:
             if len(tasks) == 1:
-                return {tasks[0].key: ConflictError("it contradicts what the registry holds")}
+                return {tasks[0].key: _not_taken(error)}
             for task in tasks:  # one of them does: each by itself
                 outcomes.update(self._issue(connection, keys, [task], client, at))
             return outcomes
@@ -348,8 +348,8 @@ class CommitQueue:
         try:
             with connection.begin_nested():
                 return task.act(Writing(connection, registry, client_actor(connection, client, at), at))
-        except IntegrityError:
-            return ConflictError("it contradicts what the registry holds")
+        except (IntegrityError, DataError) as error:
+            return _not_taken(error)
         except (DatabaseError, DBAPIError):
             raise
         except Exception as error:  # a fault too is its own alone
@@ -378,6 +378,13 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return make()
     except ChopmarkError as error:
         return error
+
+
+def _not_taken(error: DBAPIError) -> RefusedError:
+    """What a request comes to that the database does not take, which is its own fault alone."""
+    if isinstance(error, IntegrityError):
+        return ConflictError("it contradicts what the registry holds")
+    return FieldError("a value that the registry cannot keep")
 
 
 def _too_much_kept() -> _Outcome:

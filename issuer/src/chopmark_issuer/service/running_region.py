@@ -147,10 +147,7 @@ def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
         NotFoundError: there is no region.
         ChopmarkError: it cannot be opened.
     """
-    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
-    region = Region.open(
-        Settings(settings.data, passphrase, log_patience=settings.log_patience, key_socket=settings.key_socket)
-    )
+    region = Region.open(_settings(settings))
     lock = None
     try:
         lock = ServiceLock(settings.data)
@@ -172,6 +169,16 @@ def check_can_run(settings: IssuerServiceSettings) -> None:
     Raises:
         ChopmarkError: as `open_running_region`.
     """
-    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
-    Region.open(Settings(settings.data, passphrase, key_socket=settings.key_socket)).close()
+    Region.open(_settings(settings)).close()
     ServiceLock(settings.data).release()
+
+
+def _settings(settings: IssuerServiceSettings) -> Settings:
+    passphrase = b"" if settings.key_socket is not None else read_passphrase(settings.passphrase_file)
+    return Settings(
+        settings.data,
+        passphrase,
+        log_patience=settings.log_patience,
+        key_socket=settings.key_socket,
+        database_url=settings.database,
+    )

@@ -14,8 +14,10 @@ from urllib.parse import unquote_to_bytes
 from chopmark.errors import FormatError
 from chopmark_service.errors import ForbiddenError
 from chopmark_service.telemetry import Application, Receive, Scope, Send
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator
 
+from chopmark_issuer.service.api_requests import without_nul
 from chopmark_issuer.service.clients import DepartmentClient, Right
 
 _NUMBER_SEGMENT = 2
@@ -68,9 +70,20 @@ def licence_number(
         return number
     segments = raw.split(b"/")
     try:
-        return unquote_to_bytes(segments[_NUMBER_SEGMENT]).decode("utf-8")
+        return without_nul(unquote_to_bytes(segments[_NUMBER_SEGMENT]).decode("utf-8"), where="number")
     except UnicodeDecodeError as error:
         raise FormatError("not UTF-8", where="number") from error
 
 
+def _checked(text: str | None) -> str | None:
+    return None if text is None else without_nul(text, where="query")
+
+
 Number: TypeAlias = Annotated[str, Depends(licence_number)]
+NumberQuery: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200), AfterValidator(_checked)]
+TypeQuery: TypeAlias = Annotated[
+    str | None,
+    Query(alias="type", max_length=100, description="The licence type, where licences of several have that number."),
+    AfterValidator(_checked),
+]
+TypeInPath: TypeAlias = Annotated[str, Path(max_length=100, examples=["CN-GD/…"]), AfterValidator(_checked)]

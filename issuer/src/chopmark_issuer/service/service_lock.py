@@ -1,7 +1,7 @@
 """One service at a time on a registry: the lock on `<data>/service.lock`; see `chopmark_service.process_lock`.
 
-The commands of `chopmark issuer` go on beside it, as SQLite lets one writer in after the other; two services would send
-the same batches, and sign the same lists, against each other.
+The commands of `chopmark issuer` go on beside it, as the database lets one writer in after the other; two services
+would send the same batches, and sign the same lists, against each other.
 """
 
 from __future__ import annotations

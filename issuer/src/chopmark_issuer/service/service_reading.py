@@ -8,7 +8,7 @@ from chopmark.credential import Credential
 from chopmark.errors import FormatError, LimitError
 from chopmark_ledger.errors import NotPublishedError
 from chopmark_service.json_answer import json_answer
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 
 from chopmark_issuer.errors import ConflictError, RefusedError
 from chopmark_issuer.licences.records import StoredCredential
@@ -17,12 +17,10 @@ from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.service import api_answers, api_documents, api_requests
 from chopmark_issuer.service.clients import DepartmentClient
 from chopmark_issuer.service.search import MAX_PAGE, Found, Wanted
-from chopmark_issuer.service.service_access import AnyClient, Number, Reader
-from chopmark_issuer.service.service_writing import TypeQuery
+from chopmark_issuer.service.service_access import AnyClient, Number, NumberQuery, Reader, TypeInPath, TypeQuery
 
 CREDENTIAL_TYPE = "application/cwt"
 _SEARCHED_BY = frozenset({"number", "state", "type", "after", "limit"})
-_Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 _Moment = Annotated[str | None, Query(min_length=10, max_length=20, examples=["2026-11-22"])]
 _Digest = Annotated[
     str | None,
@@ -45,9 +43,7 @@ def _add_types(application: FastAPI) -> None:
         return json_answer({"types": await request.app.state.service.read(client, lambda reading: reading.types())})
 
     @application.get("/types/{type_id:path}", **api_documents.TYPE)
-    async def read_type(
-        request: Request, client: AnyClient, type_id: Annotated[str, Path(max_length=100, examples=["CN-GD/…"])]
-    ) -> Response:
+    async def read_type(request: Request, client: AnyClient, type_id: TypeInPath) -> Response:
         """A licence type: what a licence of it has to say."""
         return json_answer(await request.app.state.service.read(client, lambda reading: reading.type(type_id)))
 
@@ -57,7 +53,7 @@ def _add_licences(application: FastAPI) -> None:
     async def search_licences(  # noqa: PLR0917 - FastAPI passes by name
         request: Request,
         client: Reader,
-        number: _Text = None,
+        number: NumberQuery = None,
         state: Annotated[State | None, Query()] = None,
         type_id: TypeQuery = None,
         after: Annotated[str | None, Query(pattern="^(0|[1-9][0-9]{0,17})$")] = None,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from chopmark.errors import ChopmarkError
 from chopmark_service.errors import BackpressureError, UnsupportedBodyError
 from chopmark_service.json_answer import encode_json, encoded_answer
 from chopmark_service.problems import TOO_LARGE, problem_document
 from chopmark_service.request_body import media_type
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from chopmark_issuer.catalogue.catalogue import type_in_use
 from chopmark_issuer.errors import RefusedError
@@ -34,16 +34,11 @@ from chopmark_issuer.service.commit_queue import ActTask, Issued, IssueTask, Tas
 from chopmark_issuer.service.idempotency import HEADER, Answer, RequestKey, read_key, request_digest
 from chopmark_issuer.service.line_reader import TOO_LONG
 from chopmark_issuer.service.problems import line_problem
-from chopmark_issuer.service.service_access import Amender, Issuer, Number, StatusKeeper
+from chopmark_issuer.service.service_access import Amender, Issuer, Number, StatusKeeper, TypeQuery
 
 _CREATED = 201
 _ACTS = (Act.SUSPEND, Act.RETURN, Act.REVOKE, Act.WITHDRAW, Act.ANNUL, Act.CLOSE)
 _RETRY_AFTER = 5
-
-TypeQuery = Annotated[
-    str | None,
-    Query(alias="type", max_length=100, description="The licence type, where licences of several have that number."),
-]
 
 
 def add_routes(application: FastAPI) -> None:

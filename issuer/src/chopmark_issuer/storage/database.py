@@ -1,8 +1,8 @@
 """The registry's database: opened, migrated, and used in transactions of two kinds.
 
-SQLite in WAL mode with `synchronous=FULL`: what a transaction answered is on disk. `writing` takes the write lock at
-once (`BEGIN IMMEDIATE`), so that what it reads is still true when it writes, and writers take turns
-(`chopmark_issuer.storage.writer_turns`); `reading` sees one state throughout.
+A SQLite file, or a PostgreSQL database; only opening tells them apart (`opened_engine`). What a transaction answered is
+on disk. `writing` has the database to itself until it ends, so that what it reads is still true when it writes;
+`reading` sees one state throughout, and neither waits for a writer nor holds one up.
 """
 
 from __future__ import annotations
@@ -10,41 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from chopmark_issuer.errors import DatabaseError
-from chopmark_issuer.storage.writer_turns import WriterTurns
+from chopmark_issuer.errors import DatabaseError, NotFoundError
+from chopmark_issuer.storage.models import OUTBOX
+from chopmark_issuer.storage.opened_engine import WRITES, OpenedEngine
+from chopmark_issuer.storage.sqlite_engine import open_sqlite
 
-_BUSY_SECONDS = 60
-"""How long a transaction waits for another writer: an import commits every few hundred milliseconds."""
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "trusted_schema=OFF",
-    # Digests and status indexes are random, so each licence writes pages of its own. With 32 MiB of them in memory,
-    # and a WAL of as much, those above are written once for many licences: a fifth of the time of a bulk issue.
-    "cache_size=-32768",
-    "wal_autocheckpoint=8192",
-)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
-    """An open database of the newest schema."""
+    """An open database of the newest schema; `where` names it in messages."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine = engine
-        self._turns = WriterTurns(path, patience=_BUSY_SECONDS)
-        self.path = path
+    def __init__(self, opened: OpenedEngine) -> None:
+        self._opened = opened
+        self.where = opened.where
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -53,8 +42,15 @@ class Database:
         Raises:
             DatabaseError: the database cannot be used.
         """
-        with self._translated(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        try:
+            with self._opened.engine.connect() as connection:
+                connection.execution_options(**self._opened.reading)
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            raise self._opened.failure(error, False) from error
+        except PoolTimeoutError as error:
+            raise self._exhausted() from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -63,32 +59,37 @@ class Database:
         Raises:
             DatabaseError: the database cannot be used, or another writer held it for a minute.
         """
-        with self._translated(), self._turns.taken(), self._engine.connect() as opened:
-            connection = opened.execution_options(chopmark_writes=True)
-            with connection.begin():
-                yield connection
+        in_commit = False
+        try:
+            with self._opened.turn(), self._opened.engine.connect() as connection:
+                connection.execution_options(**{WRITES: True})
+                with connection.begin():
+                    yield connection
+                    in_commit = True
+        except DBAPIError as error:
+            raise self._opened.failure(error, in_commit) from error
+        except PoolTimeoutError as error:
+            raise self._exhausted() from error
 
     def joined(self, connection: Connection) -> Database:
         """The same database within a transaction that is open already: what is written there is committed with it."""
-        return _Joined(self.path, connection)
+        return _Joined(self._opened, connection)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise DatabaseError(f"the database cannot be used: {error.orig}", where=str(self.path)) from error
+    def _exhausted(self) -> DatabaseError:
+        return DatabaseError(
+            "every connection to the database is in use", where=self.where, remedy="Ask again a little later"
+        )
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._opened.engine.dispose()
 
 
 class _Joined(Database):
     """A database as one sees it from within a writing transaction."""
 
-    def __init__(self, path: Path, connection: Connection) -> None:
-        self.path = path
+    def __init__(self, opened: OpenedEngine, connection: Connection) -> None:
+        super().__init__(opened)
         self._connection = connection
 
     @contextmanager
@@ -106,32 +107,36 @@ class _Joined(Database):
         """Nothing: the transaction is its owner's."""
 
 
-def open_database(path: Path) -> Database:
+def open_database(source: Path | str, *, create: bool = True) -> Database:
     """Open the registry's database, made or migrated to the newest schema where needed.
 
+    Args:
+        source: the path of a SQLite file, or the URL of a PostgreSQL database, `postgresql+psycopg://…`.
+        create: make the tables where there are none.
+
     Raises:
+        NotFoundError: there are no tables, and none are to be made.
+        MissingExtraError: the driver for PostgreSQL is not installed.
         DatabaseError: it cannot be opened, is no database of ours, or comes from a newer version of Chopmark.
     """
+    if isinstance(source, Path):
+        if not create and not source.is_file():
+            raise _no_registry(str(source))
+        opened = open_sqlite(source)
+    else:
+        # imported here: whoever stays with SQLite needs no driver for it
+        from chopmark_issuer.storage.postgresql_engine import open_postgresql  # noqa: PLC0415
+
+        opened = open_postgresql(source)
     try:
-        path.touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(f"the database cannot be made: {error.strerror}", where=str(path)) from error
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_SECONDS},
-        hide_parameters=True,  # they hold personal data, which belongs into no traceback
-    )
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
-    try:
-        _upgrade(engine, path)
+        _upgrade(opened, create=create)
     except DBAPIError as error:
-        engine.dispose()
-        raise DatabaseError(f"the database cannot be opened: {error.orig}", where=str(path)) from error
+        opened.engine.dispose()
+        raise DatabaseError(f"the database cannot be opened: {error.orig}", where=opened.where) from error
     except BaseException:
-        engine.dispose()
+        opened.engine.dispose()
         raise
-    return Database(engine, path)
+    return Database(opened)
 
 
 def alembic_config() -> Config:
@@ -142,33 +147,35 @@ def alembic_config() -> Config:
     return config
 
 
-def _upgrade(engine: Engine, path: Path) -> None:
+def _upgrade(opened: OpenedEngine, *, create: bool) -> None:
     config = alembic_config()
     scripts = ScriptDirectory.from_config(config)
-    with engine.connect() as connection, connection.begin():
+    with opened.engine.connect() as connection, connection.begin():
         current = MigrationContext.configure(connection).get_current_revision()
+        ours = current is None or inspect(connection).has_table(OUTBOX.name)
+    if not ours:
+        raise DatabaseError(
+            "the tables of another program are in it",
+            where=opened.where,
+            remedy="Give the registry a database, or a schema, of its own",
+        )
     if current == scripts.get_current_head():
         return
+    if current is None and not create:
+        raise _no_registry(opened.where)
     if current is not None:
         try:
             scripts.get_revision(current)
         except CommandError:
             raise DatabaseError(
                 f"the database is of schema {current}, which this version does not know",
-                where=str(path),
+                where=opened.where,
                 remedy="Use the newer version of Chopmark that wrote it",
             ) from None
-    with engine.connect().execution_options(chopmark_writes=True) as connection, connection.begin():
+    with opened.turn(), opened.engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _prepare_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin, not by the driver
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("chopmark_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _no_registry(where: str) -> NotFoundError:
+    return NotFoundError("there is no region", where=where, remedy="Make one: chopmark issuer init DATA")

@@ -1,7 +1,8 @@
 """The tables of the registry.
 
 Times are POSIX seconds, days are days since 1970-01-01, keys and digests are raw bytes, `kid` is 16 hex digits.
-Bulk work uses the Core tables at the end of this module, never one object a row.
+Bulk work uses the Core tables at the end of this module, never one object a row. Columns are alike on SQLite and
+PostgreSQL (`column_types`), and ids are drawn by `row_ids`.
 
 A *licence* has *versions* (one per issue, renewal or change); a version has *credentials* (one per holder key, or one
 bearer credential); each credential has one status index and one *outbox* row, which becomes its log entry. *Acts* are
@@ -10,9 +11,11 @@ what happened to a licence, each with two times: when the registry learned it, a
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, Integer, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import AutoString, Field, SQLModel
+
+from chopmark_issuer.storage.column_types import INTEGER, TEXT
 
 _REGISTRY = registry(
     metadata=MetaData(
@@ -424,6 +427,14 @@ class ImportRunRow(Table, table=True):
     unchanged: int = 0
     refused: int = 0
 
+
+for _column in (column for table in Table.metadata.tables.values() for column in table.columns):
+    # here and not at each field: no column may be forgotten
+    if isinstance(_column.type, Integer) and not isinstance(_column.type, BigInteger):
+        _column.type = INTEGER
+        _column.autoincrement = False
+    elif isinstance(_column.type, AutoString):
+        _column.type = TEXT
 
 _TABLES = Table.metadata.tables
 REGION = _TABLES["region"]

@@ -1,7 +1,9 @@
-"""Ids of rows that are about to be inserted, known before they are.
+"""Ids of rows that are about to be inserted, known before they are: every row's is drawn here, none by the database.
 
 Rows of several tables name each other, and asking the database for each id costs more than the row. In a writing
-transaction nobody else inserts (`Database.writing`), so the ids that follow the last one are free until it ends.
+transaction nobody else inserts (`Database.writing`), so the ids that follow the last one are free until it ends. A
+database that counted beside that would give ids again that are taken; so the columns have no default (`models`), and a
+row without an id is refused by PostgreSQL.
 """
 
 from __future__ import annotations
@@ -14,3 +16,8 @@ def next_ids(connection: Connection, table: Table, count: int) -> range:
     that it leaves out are given again."""
     last = connection.execute(select(func.max(table.c.id))).scalar() or 0
     return range(last + 1, last + 1 + count)
+
+
+def next_id(connection: Connection, table: Table) -> int:
+    """The next id of a table, for one row that this writing transaction inserts."""
+    return next_ids(connection, table, 1)[0]

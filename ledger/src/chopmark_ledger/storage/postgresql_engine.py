@@ -10,33 +10,23 @@ server that runs with `fsync` off is not used.
 
 from __future__ import annotations
 
-import os
-import socket
+import contextlib
 import threading
 from collections.abc import Mapping
-from typing import Any
 
-from chopmark.errors import MissingExtraError, StorageError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from chopmark.errors import StorageError
+from chopmark_service import postgresql
+from chopmark_service.postgresql import SERVER_KEEPALIVES, describe
+from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from chopmark_ledger.errors import CommitUnknownError, FolderLockedError, LogStoppedError
 
-_DRIVER = "postgresql+psycopg"
-_KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    "connect_timeout": 10,
-}
-"""Seconds (`tcp_user_timeout`: milliseconds) after which a dead network is noticed on our side."""
-_SERVER_SETTINGS = ("tcp_keepalives_idle=15", "tcp_keepalives_interval=5", "tcp_keepalives_count=3")
-"""The same on the server's: it gives the lock away half a minute after this machine has died."""
-_DURABLE = ("on", "remote_apply")
+__all__ = ["WriterLock", "commit_outcome", "database_url", "describe", "postgresql_engine"]
+
 _LOCK_KEY = text("SELECT hashtextextended('chopmark log in ' || current_schema(), 0)")
 _TAKE = text("SELECT pg_try_advisory_lock(:key)")
+_RELEASE = text("SELECT pg_advisory_unlock_all()")
 _MINE = text("""
     SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted
     AND CAST(classid AS bigint) = :high AND CAST(objid AS bigint) = :low)""")
@@ -52,23 +42,7 @@ def database_url(source: str) -> URL:
     Raises:
         StorageError: it is none. The text is not repeated: it may hold a password.
     """
-    try:
-        url = make_url(source)
-    except ArgumentError:
-        url = None
-    if url is None or url.drivername not in ("postgresql", _DRIVER):
-        raise StorageError(
-            "not the URL of a PostgreSQL database",
-            where="database URL",
-            remedy=f"Write {_DRIVER}://user@host/database; without a URL the log keeps a SQLite file in its folder",
-        )
-    return url.set(drivername=_DRIVER)
-
-
-def describe(url: URL) -> str:
-    """Name a database in messages, without user and password."""
-    host = url.host or url.query.get("host") or "this machine"
-    return f"database {url.database} on {host}"
+    return postgresql.database_url(source, otherwise="the log keeps a SQLite file in its folder")
 
 
 def postgresql_engine(url: URL, pool: Mapping[str, int]) -> Engine:
@@ -82,34 +56,7 @@ def postgresql_engine(url: URL, pool: Mapping[str, int]) -> Engine:
         MissingExtraError: the driver is not installed.
         StorageError: the server cannot be reached, or does not keep what it commits.
     """
-    try:
-        engine = create_engine(
-            url,
-            connect_args={**_KEEPALIVES, "application_name": _application_name()},
-            isolation_level="READ COMMITTED",
-            **pool,
-        )
-    except ImportError as error:
-        raise MissingExtraError(
-            "the driver for PostgreSQL is not installed",
-            where=describe(url),
-            remedy="Install chopmark-ledger[postgresql]",
-        ) from error
-    event.listen(engine, "connect", _on_connect)
-    try:
-        with engine.connect() as connection:
-            unsafe = connection.scalar(text("SHOW fsync")) != "on"
-    except DBAPIError as error:
-        engine.dispose()
-        raise StorageError(f"the database cannot be opened: {error.orig}", where=describe(url)) from error
-    if unsafe:
-        engine.dispose()
-        raise StorageError(
-            "the server runs with fsync off, so that a commit may be lost",
-            where=describe(url),
-            remedy="Set fsync = on in its configuration",
-        )
-    return engine
+    return postgresql.durable_engine(url, used_by="chopmark log", extra="chopmark-ledger[postgresql]", **pool)
 
 
 def commit_outcome(error: DBAPIError, *, in_commit: bool, where: str) -> StorageError | CommitUnknownError:
@@ -146,7 +93,7 @@ class WriterLock:
 
     def _take(self, connection: Connection) -> dict[str, int]:
         """Take the lock; answers the two halves under which `pg_locks` lists it."""
-        for setting in (*_SERVER_SETTINGS, "idle_session_timeout=0"):
+        for setting in (*SERVER_KEEPALIVES, "idle_session_timeout=0"):
             connection.execute(text(f"SET {setting}"))
         key = connection.scalar(_LOCK_KEY)
         if key is None:
@@ -187,18 +134,7 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; doing so twice is harmless."""
         if not self._connection.closed:
+            with contextlib.suppress(DBAPIError):  # whoever comes next need not wait until the server notices the end
+                self._connection.execute(_RELEASE)
             self._connection.invalidate()  # really closed, not kept in the pool: the lock ends with it
             self._connection.close()
-
-
-def _application_name() -> str:
-    """Named to whoever comes second; the server keeps 63 bytes of it."""
-    return f"chopmark log, process {os.getpid()} on {socket.gethostname()[:24]}"
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    with connection.cursor() as cursor:
-        (level,) = cursor.execute("SHOW synchronous_commit").fetchone()
-        if level not in _DURABLE:
-            cursor.execute("SET synchronous_commit = on")
-    connection.commit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from chopmark_issuer.storage.column_types import TEXT
 
 revision = "0002"
 down_revision = "0001"
@@ -13,9 +14,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the schema to this revision."""
-    op.add_column("region", sa.Column("log_pq_vkey", sa.String(), nullable=True))
-    op.add_column("region", sa.Column("log_url", sa.String(), nullable=True))
-    op.add_column("outbox", sa.Column("refused", sa.String(), nullable=True))
+    op.add_column("region", sa.Column("log_pq_vkey", TEXT, nullable=True))
+    op.add_column("region", sa.Column("log_url", TEXT, nullable=True))
+    op.add_column("outbox", sa.Column("refused", TEXT, nullable=True))
     op.create_index(
         "ix_outbox_refused",
         "outbox",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from chopmark_issuer.storage.column_types import INTEGER, TEXT
 
 revision = "0003"
 down_revision = "0002"
@@ -15,24 +16,24 @@ def upgrade() -> None:
     """Bring the schema to this revision."""
     op.create_table(
         "client",
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("department_id", sa.String(), nullable=False),
-        sa.Column("types", sa.String(), nullable=True),
-        sa.Column("rights", sa.String(), nullable=False),
-        sa.Column("keys", sa.String(), nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("department_id", TEXT, nullable=False),
+        sa.Column("types", TEXT, nullable=True),
+        sa.Column("rights", TEXT, nullable=False),
+        sa.Column("keys", TEXT, nullable=False),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["department_id"], ["department.id"], name=op.f("fk_client_department_id")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_client")),
     )
     op.create_table(
         "kept_answer",
-        sa.Column("client", sa.String(), nullable=False),
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("client", TEXT, nullable=False),
+        sa.Column("key", TEXT, nullable=False),
+        sa.Column("part", INTEGER, nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("status", INTEGER, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("location", sa.String(), nullable=True),
+        sa.Column("location", TEXT, nullable=True),
         sa.Column("kept_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("client", "key", "part", name=op.f("pk_kept_answer")),
     )

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from chopmark_ledger.storage.models import LedgerModel
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import make_url
 
 
 @dataclass
@@ -24,6 +24,7 @@ class PostgresqlServer:
     """A running server; `uri` reaches its maintenance database."""
 
     uri: str
+    handle: Any
     free: list[str] = field(default_factory=list)
     count: int = 0
 
@@ -47,22 +48,18 @@ class PostgresqlServer:
         )
         self.free.append(url)
 
-    def copy(self, original: str) -> str:
-        """The URL of a database with the tables of another one."""
-        url = self.lend()
-        source, target = create_engine(original), create_engine(url)
-        with source.connect() as old, target.begin() as new:
-            LedgerModel.metadata.create_all(new)
-            new.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
-            version = old.scalar(text("SELECT version_num FROM alembic_version"))
-            new.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
-            for table in LedgerModel.metadata.sorted_tables:
-                rows = [dict(row) for row in old.execute(select(table)).mappings()]
-                if rows:
-                    new.execute(insert(table), rows)
-        source.dispose()
-        target.dispose()
-        return url
+    def kill(self) -> None:
+        """Kill every process of it at once, as a power failure does."""
+        postmaster = self.handle.get_postmaster_info().process
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for each in processes:
+            each.kill()
+        for each in processes:
+            each.wait(60)
+
+    def start_again(self) -> None:
+        """Start it again, at the same place, with what it had written."""
+        self.handle.ensure_postgres_running()
 
     def execute(self, statement: str) -> None:
         """Run a statement as the server's administrator."""
@@ -87,7 +84,7 @@ def running_server() -> Iterator[PostgresqlServer]:
         server = get_server(folder / "data", cleanup_mode="stop")
         try:
             uri: str = server.get_uri()
-            yield PostgresqlServer(uri)
+            yield PostgresqlServer(uri, server)
         finally:
             # an orderly end would first bring everything to a disk from which it is then removed
             process = server.get_postmaster_info().process
