@@ -18,7 +18,7 @@ from chopmark.errors import StorageError
 from chopmark_service import postgresql
 from chopmark_service.postgresql import SERVER_KEEPALIVES, describe
 from sqlalchemy import URL, Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chopmark_ledger.errors import CommitUnknownError, FolderLockedError, LogStoppedError
 
@@ -134,7 +134,8 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; doing so twice is harmless."""
         if not self._connection.closed:
-            with contextlib.suppress(DBAPIError):  # whoever comes next need not wait until the server notices the end
+            # whoever comes next need not wait until the server notices the end of the connection
+            with contextlib.suppress(SQLAlchemyError):
                 self._connection.execute(_RELEASE)
             self._connection.invalidate()  # really closed, not kept in the pool: the lock ends with it
             self._connection.close()
