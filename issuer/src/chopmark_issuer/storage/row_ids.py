@@ -8,16 +8,23 @@ row without an id is refused by PostgreSQL.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, func, select
+from functools import lru_cache
+
+from sqlalchemy import Connection, Select, Table, func, select
 
 
 def next_ids(connection: Connection, table: Table, count: int) -> range:
     """The next ids of a table, for rows that this writing transaction inserts; those at the end
     that it leaves out are given again."""
-    last = connection.execute(select(func.max(table.c.id))).scalar() or 0
+    last = connection.execute(_last(table)).scalar() or 0
     return range(last + 1, last + 1 + count)
 
 
 def next_id(connection: Connection, table: Table) -> int:
     """The next id of a table, for one row that this writing transaction inserts."""
     return next_ids(connection, table, 1)[0]
+
+
+@lru_cache(maxsize=64)
+def _last(table: Table) -> Select[int]:
+    return select(func.max(table.c.id))
