@@ -35,7 +35,8 @@ def serve(
         ),
     ] = None,
     hung_after: Annotated[
-        float | None, typer.Option(help="Seconds without an answer after which a service is started anew; 0 for never.")
+        float | None,
+        typer.Option(help="Seconds without an answer, in tens, after which a service is started anew; 0 for never."),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     config: Annotated[
