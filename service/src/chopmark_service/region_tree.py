@@ -83,8 +83,8 @@ class RegionSettings(BaseModel):
         default=60.0,
         ge=0,
         le=86_400,
-        description="Seconds without an answer, in tens, after which a service with an address is killed and started anew; "
-        "0 for never.",
+        description="Seconds without an answer, in tens, after which a service with an address is killed and started "
+        "anew; 0 for never.",
     )
     log_level: LogLevel = Field(default="info", description="The least that is logged.")
 
