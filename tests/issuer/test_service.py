@@ -66,7 +66,7 @@ def test_the_next_version_has_a_number_of_its_own_and_the_old_one_tells_it(world
             assert new["fields"] == {"business_name": "示例餐饮有限公司", "seats": 12, "scope": ["hot food"]}
             assert (await service.post(f"/licences/{first}/suspend")).json()["code"] == "state"
             renewed = await service.post(
-                f"/licences/{second}/renew", {"first_day": "2027-11-01", "fields": {"seats": None}}
+                f"/licences/{second}/renew", {"first_day": "2027-11-01", "last_day": None, "fields": {"seats": None}}
             )
             assert renewed.json()["version"] == 3
             third = (await service.get(f"/licences/{renewed.json()['number']}")).json()
@@ -75,6 +75,55 @@ def test_the_next_version_has_a_number_of_its_own_and_the_old_one_tells_it(world
             history = (await service.get(f"/licences/{first}/history")).json()
             assert [act["act"] for act in history["acts"]] == ["issue", "change", "renew"]
             assert [each["number"] for each in history["versions"]] == [first, second, third["number"]]
+
+    asyncio.run(run())
+
+
+def test_a_renewal_has_to_say_when_it_ends(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            number = (await service.post("/licences", food())).json()["number"]
+            for body in ({"first_day": "2027-11-01"}, {"first_day": "2027-11-01", "last_day": 2028}):
+                answer = await service.post(f"/licences/{number}/renew", body)
+                assert (answer.status, answer.json()["code"]) == (400, "malformed")
+                assert "last_day" in answer.json()["detail"]
+            renewal = {"first_day": "2027-11-01", "last_day": "2028-10-31"}
+            renewed = (await service.post(f"/licences/{number}/renew", renewal)).json()["number"]
+            assert (await service.get(f"/licences/{renewed}")).json()["last_day"] == "2028-10-31"
+
+    asyncio.run(run())
+
+
+def test_a_change_to_what_is_there_already_leaves_the_code_of_the_holder_good(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            number = (await service.post("/licences", food())).json()["number"]
+            there = (await service.get(f"/licences/{number}")).json()
+            same = {"fields": there["fields"], "holders": there["holders"], "first_day": there["first_day"]}
+            answer = await service.post(f"/licences/{number}/change", same)
+            assert (answer.status, answer.json()["code"]) == (422, "field")
+            assert "nothing changes" in answer.json()["detail"]
+            assert (await service.get(f"/licences/{number}")).json() == there
+
+    asyncio.run(run())
+
+
+def test_a_type_is_found_whether_its_slash_is_encoded_or_not(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            for path in (f"/types/{FOOD}", f"/types/{FOOD.replace('/', '%2F')}"):
+                assert (await service.get(path)).json()["id"] == FOOD
+
+    asyncio.run(run())
+
+
+def test_a_page_of_more_than_200_is_refused_as_a_search_is(world: World) -> None:
+    async def run() -> None:
+        async with serving(world) as service:
+            assert (await service.get("/licences?limit=200")).status == 200
+            answer = await service.get("/licences?limit=201")
+            assert (answer.status, answer.json()["code"]) == (400, "malformed")
+            assert "limit: not of the form" in answer.json()["detail"]
 
     asyncio.run(run())
 

@@ -19,7 +19,10 @@ from tests.issuer.issuer_service import ALL, Service, food, serving
 READS = ("", "/history", "/status", "/credential", "/qr.png", "/qr.svg")
 AMENDS = ("renew", "change")
 ACTS = ("suspend", "return", "revoke", "withdraw", "annul", "close")
-BODIES: dict[str, Any] = {"renew": {"first_day": "2027-11-01"}, "change": {"fields": {"seats": 3}}}
+BODIES: dict[str, Any] = {
+    "renew": {"first_day": "2027-11-01", "last_day": "2028-10-31"},
+    "change": {"fields": {"seats": 3}},
+}
 EVERYBODY = {"GET /types", "GET /types/{type_id}", "POST /authentication"}
 OPEN = {
     "GET /healthz",

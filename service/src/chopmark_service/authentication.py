@@ -292,8 +292,10 @@ class Authenticator(Generic[_Known]):
             head, body, _ = token.split(".")
             header = strict.json_decode(strict.base64url_decode(head, where="header"), where="header", max_size=1024)
             claims = strict.json_decode(strict.base64url_decode(body, where="claims"), where="claims", max_size=4096)
-        except (ValueError, ChopmarkError) as error:
+        except ChopmarkError as error:
             raise _refused(f"not a JSON Web Token: {error}") from error
+        except ValueError as error:
+            raise _refused("not a JSON Web Token, three parts of base64url with dots between them") from error
         if not isinstance(header, dict) or not isinstance(claims, dict) or not claims.keys() >= _CLAIMS:
             raise _refused(f"a token has the claims {', '.join(sorted(_CLAIMS))}")
         client = self._verified_client(token, header, claims)
@@ -326,8 +328,10 @@ class Authenticator(Generic[_Known]):
     def _check_claims(self, claims: dict[str, Any], now: float) -> None:
         issued, expires, jti = claims["iat"], claims["exp"], claims["jti"]
         audience = self._audience()
-        if claims["sub"] != claims["iss"] or claims["aud"] != audience:
-            raise _refused(f"`sub` is the client as `iss` is, and `aud` is {audience!r}")
+        if claims["sub"] != claims["iss"]:
+            raise _refused("`sub` is not the client that `iss` is")
+        if claims["aud"] != audience:
+            raise _refused(f"`aud` is not {audience!r}, which this service is called")
         if not _is_time(issued) or not _is_time(expires) or not _is_time(claims.get("nbf", 0)):
             raise _refused("`iat` and `exp` are numbers of seconds")
         if not isinstance(jti, str) or not 1 <= len(jti) <= _MAX_JTI:

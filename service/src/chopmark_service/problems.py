@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from chopmark.errors import ChopmarkError, FormatError, LimitError, StorageError
 from fastapi import FastAPI, Request, Response
@@ -145,7 +145,7 @@ def add_problem_handlers(
     async def of_parameters(_: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
-        where = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        where = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_in_words(each)}" for each in error.errors())
         return problem_response(MALFORMED, where)
 
     async def of_routing(_: Request, error: Exception) -> Response:
@@ -159,6 +159,22 @@ def add_problem_handlers(
     application.add_exception_handler(ChopmarkError, of_ours)
     application.add_exception_handler(RequestValidationError, of_parameters)
     application.add_exception_handler(HTTPException, of_routing)
+
+
+_WORDS: Final = {
+    "string_pattern_mismatch": "not of the form {pattern}",
+    "string_too_short": "fewer than {min_length} characters",
+    "string_too_long": "more than {max_length} characters",
+    "enum": "not {expected}",
+    "missing": "missing",
+}
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    """What is wrong with a parameter, as the other messages of a service say it."""
+    known = _WORDS.get(error["type"])
+    words: str = error["msg"] if known is None else known.format(**error.get("ctx", {}))
+    return words
 
 
 def documented(*problems: Problem) -> dict[int | str, dict[str, Any]]:

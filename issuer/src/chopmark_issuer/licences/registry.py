@@ -231,11 +231,7 @@ class Registry:
             standing = _standing(connection, licence, at)
             next_state(standing.state, act)
             if act is Act.CHANGE and amendment == Amendment():
-                raise FieldError(
-                    "nothing changes, and a new version would make the code in the holder's hand a superseded one",
-                    where="change",
-                    remedy="Name what is different: fields, days, holders or their keys",
-                )
+                raise _nothing_changes()
             licence_type = type_in_use(connection, licence.type_id)
             old = versions[-1]
             first_day = calendar_day(old.first_day) if amendment.first_day is None else amendment.first_day
@@ -247,10 +243,11 @@ class Registry:
             term = licence_type.term(first_day, last_day, at)
             same_schema = old.schema_version == licence_type.type.schema
             fields = licence_type.read_fields(amendment.fields, carried=old.fields if same_schema else None)
-            holder_keys = amendment.holder_keys
-            if holder_keys is None:
-                holder_keys = _carried_keys(records.credentials(connection, old.id))
+            old_keys = _carried_keys(records.credentials(connection, old.id))
+            holder_keys = old_keys if amendment.holder_keys is None else amendment.holder_keys
             check_binding(licence_type, holder_keys)
+            old_holders = records.holders(connection, old.id)
+            holders = old_holders if amendment.holders is None else checked_holders(amendment.holders)
             version = old.version + 1
             draft = VersionDraft(
                 licence_id=licence.id,
@@ -262,12 +259,14 @@ class Registry:
                 first_day=day_of(first_day),
                 last_day=None if last_day is None else day_of(last_day),
                 term=term,
-                holders=records.holders(connection, old.id)
-                if amendment.holders is None
-                else checked_holders(amendment.holders),
+                holders=holders,
                 holder_keys=holder_keys,
                 supersedes=old.number,
             )
+            was = (old.fields, old.first_day, old.last_day, old_holders, set(old_keys))
+            becomes = (fields, draft.first_day, draft.last_day, holders, set(holder_keys))
+            if act is Act.CHANGE and same_schema and amendment.issued_on is None and was == becomes:
+                raise _nothing_changes()
             effective_from = term.begin if act is Act.RENEW else max(at, term.begin)
             return self._write(connection, actor, draft, act, at=at, effective_from=effective_from)
 
@@ -295,6 +294,14 @@ class Registry:
                 "the number is superseded", where=number, remedy=f"The licence now has the number {versions[-1].number}"
             )
         return licence, versions
+
+
+def _nothing_changes() -> FieldError:
+    return FieldError(
+        "nothing changes, and a new version would make the code in the holder's hand a superseded one",
+        where="change",
+        remedy="Name what is different: fields, days, holders or their keys",
+    )
 
 
 def _standing(connection: Connection, licence: Licence, at: int, *, day: int | None = None) -> Standing:

@@ -116,7 +116,7 @@ def _writing(
                 "required": True,
                 "description": "A new one for each request, and the same when a request is sent again; quotes "
                 "around it may be left out.",
-                "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+                "schema": {"type": "string", "pattern": r"^[!#-\[\]-~]{1,128}$"},
                 "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
             }
         ],
@@ -157,7 +157,6 @@ _CHANGED_FIELDS: Final = {
 _AMENDED: Final = {
     "fields": _CHANGED_FIELDS,
     "holders": list_schema(_HOLDER_SCHEMA, minItems=1, maxItems=100),
-    "last_day": _DAY,
     "holder_keys": list_schema(_JWK, maxItems=32),
     "issued_on": _DAY,
 }
@@ -230,7 +229,17 @@ RENEW: Final = route(
     problems.STATE,
     answers={201: _CREATED},
     extra=_writing(
-        object_schema({"first_day": _DAY}, _AMENDED),
+        object_schema(
+            {
+                "first_day": _DAY,
+                "last_day": {
+                    "type": ["string", "null"],
+                    "format": "date",
+                    "description": "The last day of the new term; null for a licence without an end.",
+                },
+            },
+            _AMENDED,
+        ),
         {"first_day": "2031-11-22", "last_day": "2036-11-21"},
         "The new term, and what changes with it.",
     ),
@@ -241,7 +250,9 @@ CHANGE: Final = route(
     problems.STATE,
     answers={201: _CREATED},
     extra=_writing(
-        object_schema({}, {"first_day": _DAY, **_AMENDED}), {"fields": {"seats": 60}}, "What changes; the rest stays."
+        object_schema({}, {"first_day": _DAY, "last_day": _DAY, **_AMENDED}),
+        {"fields": {"seats": 60}},
+        "What changes; the rest stays.",
     ),
 )
 

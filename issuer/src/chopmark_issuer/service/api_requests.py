@@ -85,13 +85,18 @@ def read_issue(data: bytes, *, where: str = "body") -> IssueRequest:
 
 
 def read_renewal(data: bytes) -> Amendment:
-    """Read a renewal, which names the first day of the new term.
+    """Read a renewal, which names the new term: an end that was forgotten would make the licence one without any.
 
     Raises:
         FormatError, FieldError: as `read_issue`.
     """
     members = _object(data, "body", MAX_BODY)
-    return _amendment(members, first_day=_day(members, "first_day"))
+    first_day = _day(members, "first_day")
+    if not members.has("last_day"):
+        raise FormatError(
+            "missing", where=members.place("last_day"), remedy="Name the last day, or null for a licence without an end"
+        )
+    return _amendment(members, first_day=first_day, last_day=_end(members))
 
 
 def read_change(data: bytes) -> Amendment:
@@ -101,7 +106,9 @@ def read_change(data: bytes) -> Amendment:
         FormatError, FieldError: as `read_issue`.
     """
     members = _object(data, "body", MAX_BODY)
-    return _amendment(members, first_day=_optional_day(members, "first_day"))
+    return _amendment(
+        members, first_day=_optional_day(members, "first_day"), last_day=_optional_day(members, "last_day")
+    )
 
 
 def read_act(data: bytes) -> ActRequest:
@@ -214,12 +221,12 @@ def _close(members: ClosedObject) -> None:
         raise FormatError(error.what, where=error.where, remedy="The documentation names those that are") from error
 
 
-def _amendment(members: ClosedObject, *, first_day: date | None) -> Amendment:
+def _amendment(members: ClosedObject, *, first_day: date | None, last_day: date | None) -> Amendment:
     amendment = Amendment(
         fields=_fields(members, leaves_out=True) if members.has("fields") else {},
         holders=_holders(members) if members.has("holders") else None,
         first_day=first_day,
-        last_day=_optional_day(members, "last_day"),
+        last_day=last_day,
         holder_keys=_holder_keys(members),
         issued_on=_optional_day(members, "issued_on"),
     )
@@ -292,6 +299,16 @@ def _optional_name(members: ClosedObject, name: str, maximum: int) -> str | None
 
 def _day(members: ClosedObject, name: str) -> date:
     return read_day(members.text(name, maximum=_DAY_LENGTH), where=members.place(name))
+
+
+def _end(members: ClosedObject) -> date | None:
+    """The last day, None where it is null: without an end."""
+    value = members.take("last_day")
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise FormatError("neither a day nor null", where=members.place("last_day"))
+    return read_day(value, where=members.place("last_day"))
 
 
 def _optional_day(members: ClosedObject, name: str) -> date | None:

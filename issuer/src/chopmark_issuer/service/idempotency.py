@@ -2,7 +2,7 @@
 
 Specification: draft-ietf-httpapi-idempotency-key-header.
 
-    Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"      1 to 128 characters, ASCII; the quotes may be left out
+    Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"      1 to 128 visible ASCII characters, quotes or none
 
 An answer is kept in the transaction of what it tells of, for 48 hours, under the client, its key, and in a stream the
 number of the part, with a digest of the request. Another request under the key is refused. A request that was refused
@@ -105,7 +105,7 @@ def read_key(header: str | None) -> str:
         )
     match = _FORM.fullmatch(header)
     if match is None:
-        raise FormatError("not 1 to 128 characters of ASCII", where=HEADER)
+        raise FormatError("not 1 to 128 visible characters of ASCII", where=HEADER)
     return match.group(1) or match.group(2)
 
 

@@ -54,7 +54,7 @@ class SlashesInNumbers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         raw: bytes = scope.get("raw_path") or b""
-        if scope["type"] == "http" and b"%2f" in raw.lower():
+        if scope["type"] == "http" and raw.startswith(b"/licences/") and b"%2f" in raw.lower():
             segments = [unquote_to_bytes(each).decode("utf-8", "replace") for each in raw.split(b"/")]
             scope["path"] = "/".join(each.replace("/", "%2F") for each in segments)
         await self._application(scope, receive, send)

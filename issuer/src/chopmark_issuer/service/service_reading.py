@@ -16,11 +16,13 @@ from chopmark_issuer.lifecycle import State
 from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.service import api_answers, api_documents, api_requests
 from chopmark_issuer.service.clients import DepartmentClient
-from chopmark_issuer.service.search import MAX_PAGE, Found, Wanted
+from chopmark_issuer.service.search import Found, Wanted
 from chopmark_issuer.service.service_access import AnyClient, Number, NumberQuery, Reader, TypeInPath, TypeQuery
 
 CREDENTIAL_TYPE = "application/cwt"
 _SEARCHED_BY = frozenset({"number", "state", "type", "after", "limit"})
+_UP_TO_200 = "^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$"
+"""`MAX_PAGE` is the most; a number in a query is a text, of which this is the one form."""
 _Moment = Annotated[str | None, Query(min_length=10, max_length=20, examples=["2026-11-22"])]
 _Digest = Annotated[
     str | None,
@@ -57,14 +59,14 @@ def _add_licences(application: FastAPI) -> None:
         state: Annotated[State | None, Query()] = None,
         type_id: TypeQuery = None,
         after: Annotated[str | None, Query(pattern="^(0|[1-9][0-9]{0,17})$")] = None,
-        limit: Annotated[str, Query(pattern="^[1-9][0-9]{0,2}$")] = "50",
+        limit: Annotated[str, Query(pattern=_UP_TO_200)] = "50",
     ) -> Response:
         """Find licences of the department, a page at a time; what is said of them has to hold together."""
         _check_query(request)
         return await _search(
             request,
             client,
-            Wanted(number=number, state=state, type_id=type_id, after=int(after or 0), limit=min(int(limit), MAX_PAGE)),
+            Wanted(number=number, state=state, type_id=type_id, after=int(after or 0), limit=int(limit)),
         )
 
     @application.post("/licences/search", **api_documents.SEARCH_HOLDERS)
