@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,12 +28,12 @@ from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, enrol_key
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.service.service_settings import keep_database
+from chopmark_issuer.service.service_settings import DATABASE
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.database import Database, open_database
-from chopmark_issuer.storage.models import REGION
+from chopmark_issuer.storage.models import REGION, Table
 from chopmark_ledger.client import init_witness
-from sqlalchemy import insert
+from sqlalchemy import Engine, event, insert
 
 from tests.issuer.registry_databases import RegistryDatabases
 from tests.postgresql import PostgresqlServer
@@ -46,6 +47,8 @@ DRIVER = "CN-GD/11100000MB03271699002"
 PERMIT = "CN-GD/stall-permit"
 CHEAP = ScryptCost(n=2**10)
 PASSPHRASE = b"correct horse battery staple"
+_INSERT = re.compile(r'INSERT INTO "?(?P<table>\w+)"? \((?P<columns>[^)]*)\)')
+_WITH_IDS = {table.name for table in Table.metadata.sorted_tables if "id" in table.primary_key}
 
 
 def localised(english: str) -> dict[str, str]:
@@ -153,6 +156,23 @@ class Office:
 
     def permit(self, **changes: Any) -> IssueRequest:
         return self.food(type_id=PERMIT, number="STALL 17", **changes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forgotten_ids_are_refused() -> Iterator[None]:
+    """SQLite gives an id to a row that comes without, which PostgreSQL refuses: let every test see that none does."""
+    event.listen(Engine, "before_cursor_execute", check_brings_id)
+    yield
+    event.remove(Engine, "before_cursor_execute", check_brings_id)
+
+
+def check_brings_id(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    """Refuse a statement that inserts rows into a table of the registry, and leaves their ids to the database."""
+    found = _INSERT.match(statement)
+    if found is None or found["table"] not in _WITH_IDS:
+        return
+    if "id" not in [column.strip() for column in found["columns"].split(",")]:
+        raise AssertionError(f"no id is given: {statement[:200]}")
 
 
 @pytest.fixture(scope="session")
@@ -299,7 +319,7 @@ def world(source: Path | str, tmp_path: Path) -> Iterator[World]:
         settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP, database_url=url)
         regions.append(Region.create(settings, plan, clock=clock))
         if url is not None:
-            keep_database(settings.data, url)  # as `init` does, for the commands
+            DATABASE.keep(settings.data, url)  # as `init` does, for the commands
     guangdong, shanghai = regions
     for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):
         guangdong.add_department(department, LocalisedText("示例局", "Sample office"))

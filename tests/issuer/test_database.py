@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from chopmark_issuer.errors import DatabaseError
 from chopmark_issuer.storage.database import open_database
-from chopmark_issuer.storage.models import DEPARTMENT, Table
+from chopmark_issuer.storage.models import DEPARTMENT, OUTBOX, Table
 from sqlalchemy import insert, select, text
 
 
@@ -30,6 +30,16 @@ def test_a_file_is_written_as_a_registry_must_be(tmp_path: Path) -> None:
         keys = connection.execute(text("PRAGMA foreign_keys")).scalar()
     database.close()
     assert (pragmas, keys) == (["wal", 2], 1)
+
+
+def test_a_row_that_leaves_its_id_to_the_database_is_noticed_in_tests_on_sqlite_too(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "registry.db")
+    values = {"entry": b"entry"}
+    with pytest.raises(AssertionError, match="no id is given"), database.writing() as connection:
+        connection.execute(insert(OUTBOX).values(**values))
+    with database.writing() as connection:
+        connection.execute(insert(OUTBOX).values(id=1, **values))
+    database.close()
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
