@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,9 +30,9 @@ from chopmark_issuer.region import Region, RegionPlan
 from chopmark_issuer.service.service_settings import DATABASE
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.database import Database, open_database
-from chopmark_issuer.storage.models import REGION, Table
+from chopmark_issuer.storage.models import REGION
 from chopmark_ledger.client import init_witness
-from sqlalchemy import Engine, event, insert
+from sqlalchemy import insert
 
 from tests.issuer.registry_databases import RegistryDatabases
 from tests.postgresql import PostgresqlServer
@@ -47,8 +46,6 @@ DRIVER = "CN-GD/11100000MB03271699002"
 PERMIT = "CN-GD/stall-permit"
 CHEAP = ScryptCost(n=2**10)
 PASSPHRASE = b"correct horse battery staple"
-_INSERT = re.compile(r'INSERT INTO "?(?P<table>\w+)"? \((?P<columns>[^)]*)\)')
-_WITH_IDS = {table.name for table in Table.metadata.sorted_tables if "id" in table.primary_key}
 
 
 def localised(english: str) -> dict[str, str]:
@@ -156,23 +153,6 @@ class Office:
 
     def permit(self, **changes: Any) -> IssueRequest:
         return self.food(type_id=PERMIT, number="STALL 17", **changes)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def forgotten_ids_are_refused() -> Iterator[None]:
-    """SQLite gives an id to a row that comes without, which PostgreSQL refuses: let every test see that none does."""
-    event.listen(Engine, "before_cursor_execute", check_brings_id)
-    yield
-    event.remove(Engine, "before_cursor_execute", check_brings_id)
-
-
-def check_brings_id(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-    """Refuse a statement that inserts rows into a table of the registry, and leaves their ids to the database."""
-    found = _INSERT.match(statement)
-    if found is None or found["table"] not in _WITH_IDS:
-        return
-    if "id" not in [column.strip() for column in found["columns"].split(",")]:
-        raise AssertionError(f"no id is given: {statement[:200]}")
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,12 @@ def served(tmp_path: Path) -> Iterator[ServedLog]:
 
 
 def test_init_leaves_settings_that_name_another_database_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "log.toml").write_text('port = 8999\ndatabase = "postgresql://first.example/log"\n')
-    words = ("init", tmp_path, "--origin", ORIGIN, "--number", "1", "--database", "postgresql://second.example/log")
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "log.toml").write_text('port = 8999\ndatabase = "postgresql://first.example/log"\n')
+    words = ("init", folder, "--origin", ORIGIN, "--number", "1", "--database", "postgresql://second.example/log")
     assert "it names another database" in str(run(*words).exception)
-    assert [path.name for path in tmp_path.iterdir()] == ["log.toml"]
+    assert [path.name for path in folder.iterdir()] == ["log.toml"]
 
 
 def test_init_takes_the_database_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
