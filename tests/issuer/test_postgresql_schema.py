@@ -15,7 +15,8 @@ from chopmark_issuer.service.service_settings import IssuerServiceSettings
 from chopmark_issuer.storage import postgresql_engine
 from chopmark_issuer.storage.database import open_database
 from chopmark_issuer.storage.models import DEPARTMENT
-from sqlalchemy import insert, text
+from chopmark_service import telemetry
+from sqlalchemy import insert, make_url, text
 
 from tests.issuer.conftest import PASSPHRASE, World
 from tests.postgresql import PostgresqlServer, plain
@@ -134,6 +135,23 @@ def settings(world: World, tmp_path: Path) -> IssuerServiceSettings:
     )
 
 
+@pytest.mark.parametrize("terse", [False, True])
+def test_a_service_tells_once_that_the_server_s_own_log_repeats_values(
+    settings: IssuerServiceSettings, capsys: pytest.CaptureFixture[str], terse: bool
+) -> None:
+    assert settings.database is not None
+    telemetry.configure_logging()
+    name = make_url(settings.database).database
+    with psycopg.connect(plain(settings.database), autocommit=True) as connection:
+        for said in ("log_error_verbosity = terse", "log_min_error_statement = panic") if terse else ():
+            connection.execute(f"ALTER DATABASE {name} SET {said}".encode())
+        try:
+            open_running_region(settings).close()
+        finally:
+            connection.execute(f"ALTER DATABASE {name} RESET ALL".encode())
+    assert capsys.readouterr().err.count("log_error_verbosity = terse") == (0 if terse else 1)
+
+
 def test_a_second_service_in_a_copy_of_the_folder_is_kept_out(
     settings: IssuerServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,5 +214,6 @@ def test_a_service_waits_for_one_that_is_about_to_end(url: str) -> None:
     again = database.hold_for_service()
     assert again is not None
     assert held_locks(url) == {key}
-    again.release()
+    for each in (hold, again):
+        each.release()
     database.close()

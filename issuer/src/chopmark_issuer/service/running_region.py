@@ -167,6 +167,9 @@ def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
         hold = region.database.hold_for_service()
         if hold is not None:
             opened.callback(hold.release)
+        advice = region.database.advice()
+        if advice is not None:
+            telemetry.get_logger("database").warning("advice", advice=advice)
         running = RunningRegion(
             region,
             lock=lock,

@@ -85,6 +85,17 @@ class Database:
         """
         return self._opened.hold()
 
+    def advice(self) -> str | None:
+        """What the operator of the database should set otherwise, if anything.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        try:
+            return self._opened.advice()
+        except DBAPIError as error:
+            raise self._opened.failure(error, False) from error
+
     def _exhausted(self) -> DatabaseError:
         return DatabaseError(
             "every connection to the database is in use", where=self.where, remedy="Ask again a little later"

@@ -50,6 +50,7 @@ class OpenedEngine:
         turn: what is held around a transaction that writes.
         failure: the error for what went wrong, and whether that was within the commit.
         hold: takes the right to run the service; None where the lock of the folder is all that there is to it.
+        advice: what its operator should set otherwise, if anything.
     """
 
     engine: Engine
@@ -58,6 +59,7 @@ class OpenedEngine:
     turn: Callable[[], AbstractContextManager[None]]
     failure: Callable[[DBAPIError, bool], DatabaseError]
     hold: Callable[[], ServiceHold | None] = lambda: None
+    advice: Callable[[], str | None] = lambda: None
 
 
 def too_long_written(where: str) -> DatabaseError:

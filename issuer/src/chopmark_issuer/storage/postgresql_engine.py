@@ -44,6 +44,8 @@ _SESSION: Final = "; ".join(
 """What every session is told: whoever writes and is cut off holds up all others until the server notices."""
 _ENDING: Final = 5.0
 """Seconds to wait for another service: the server notices a moment later that a process was killed."""
+_NO_STATEMENTS: Final = ("log", "fatal", "panic")
+"""Settings of `log_min_error_statement` by which a failed statement is not logged."""
 _NAMES: Final = ("table", "column", "constraint")
 """What of the row it concerns an error is repeated with."""
 
@@ -88,7 +90,9 @@ def open_postgresql(source: str) -> OpenedEngine:
             )
         return DatabaseError(f"the database cannot be used: {error.orig}", where=where)
 
-    return OpenedEngine(engine, where, _READING, nullcontext, failure, lambda: PostgresqlHold(engine, where))
+    return OpenedEngine(
+        engine, where, _READING, nullcontext, failure, lambda: PostgresqlHold(engine, where), lambda: _advice(engine)
+    )
 
 
 class PostgresqlHold:
@@ -137,6 +141,19 @@ class PostgresqlHold:
             )
         except StorageError as error:
             raise DatabaseError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def _advice(engine: Engine) -> str | None:
+    """The server's own log tells values of rows too, and only its administrator can change that."""
+    with engine.connect() as connection:
+        verbosity = connection.exec_driver_sql("SHOW log_error_verbosity").scalar_one()
+        least = connection.exec_driver_sql("SHOW log_min_error_statement").scalar_one()
+    if verbosity == "terse" and least in _NO_STATEMENTS:
+        return None
+    return (
+        "the server repeats values of rows in its own log, which are holders' data: let its administrator "
+        "ALTER DATABASE … SET log_error_verbosity = terse, and log_min_error_statement = panic"
+    )
 
 
 def _take_turns(engine: Engine, where: str) -> None:
