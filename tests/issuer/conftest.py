@@ -27,7 +27,7 @@ from chopmark_issuer.keys.keys import InventoryUse, KeyFolder, enrol_key
 from chopmark_issuer.licences.registry import Registry
 from chopmark_issuer.licences.requests import IssuedVersion, IssueRequest
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.service.service_settings import keep_database
+from chopmark_issuer.service.service_settings import DATABASE
 from chopmark_issuer.settings import Settings
 from chopmark_issuer.storage.database import Database, open_database
 from chopmark_issuer.storage.models import REGION
@@ -299,7 +299,7 @@ def world(source: Path | str, tmp_path: Path) -> Iterator[World]:
         settings = Settings(tmp_path / code.lower(), PASSPHRASE, CHEAP, database_url=url)
         regions.append(Region.create(settings, plan, clock=clock))
         if url is not None:
-            keep_database(settings.data, url)  # as `init` does, for the commands
+            DATABASE.keep(settings.data, url)  # as `init` does, for the commands
     guangdong, shanghai = regions
     for department, definition in ((MARKETS, type_definition(FOOD)), (TRANSPORT, driver_definition())):
         guangdong.add_department(department, LocalisedText("示例局", "Sample office"))

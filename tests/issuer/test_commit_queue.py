@@ -29,7 +29,7 @@ from chopmark_issuer.service.idempotency import KEPT_SECONDS, Answer, KeptFullEr
 from chopmark_issuer.storage.models import KEPT_ANSWER, LICENCE, OUTBOX
 from chopmark_service.errors import BackpressureError, ForbiddenError
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from tests.issuer.conftest import DRIVER, MARKETS, NOW, TRANSPORT
 from tests.ledger.served_log import until
@@ -308,15 +308,24 @@ def test_a_client_that_was_removed_or_changed_while_its_request_waited_does_noth
     assert isinstance(outcome(queue.submit(issue(office, "d"))), Answer)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed")), ConflictError),
+        (DataError("INSERT", {}, Exception("out of range")), FieldError),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), FieldError),
+        (OverflowError("Python int too large to convert to SQLite INTEGER"), FieldError),
+    ],
+)
 def test_a_row_that_the_database_refuses_spoils_no_neighbour(
-    office: Any, make_queue: Any, monkeypatch: pytest.MonkeyPatch
+    office: Any, make_queue: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception, told: type[Exception]
 ) -> None:
     issue_all = bulk_issue.issue_all
 
     def contradict(connection: Any, keys: Any, actor: Any, requests: Any, **options: Any) -> Any:
         issued = issue_all(connection, keys, actor, requests, **options)
         if any(request.fields["business_name"] == "bad" for request in requests):
-            raise IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
+            raise trouble
         return issued
 
     monkeypatch.setattr(commit_queue, "issue_all", contradict)
@@ -325,7 +334,7 @@ def test_a_row_that_the_database_refuses_spoils_no_neighbour(
         futures = [queue.submit(issue(office, "blocked"))]
         futures += [queue.submit(issue(office, "a")), queue.submit(issue(office, "b"))]
         futures.append(queue.submit(issue(office, "c", fields={"business_name": "bad"})))
-    assert [type(outcome(each)) for each in futures] == [Answer, Answer, Answer, ConflictError]
+    assert [type(outcome(each)) for each in futures] == [Answer, Answer, Answer, told]
     assert licences(office) == 3
 
 

@@ -9,9 +9,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from chopmark_issuer.errors import DatabaseError
+from chopmark_issuer.storage.bulk_rows import insert_rows
 from chopmark_issuer.storage.database import open_database
 from chopmark_issuer.storage.models import DEPARTMENT, Table
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import SAWarning
 
 
 @pytest.mark.both_databases
@@ -30,6 +32,20 @@ def test_a_file_is_written_as_a_registry_must_be(tmp_path: Path) -> None:
         keys = connection.execute(text("PRAGMA foreign_keys")).scalar()
     database.close()
     assert (pragmas, keys) == (["wal", 2], 1)
+
+
+@pytest.mark.parametrize("table", [table.name for table in Table.metadata.sorted_tables])
+def test_a_row_that_leaves_its_id_to_the_database_is_noticed_on_sqlite_too(tmp_path: Path, table: str) -> None:
+    """SQLite would give it one, PostgreSQL refuse it; a warning ends a test."""
+    chosen = Table.metadata.tables[table]
+    ids = [column.name for column in chosen.primary_key]
+    others = tuple(column.name for column in chosen.columns if column.name not in ids[-1:])
+    database = open_database(tmp_path / "registry.db")
+    with pytest.raises(SAWarning, match=f"{table}.{ids[-1]}"), database.writing() as connection:
+        insert_rows(connection, chosen, others, [(None,) * len(others)])
+    with pytest.raises(SAWarning, match=f"{table}.{ids[-1]}"), database.writing() as connection:
+        connection.execute(insert(chosen).values(dict.fromkeys(others)))
+    database.close()
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

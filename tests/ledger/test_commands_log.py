@@ -49,6 +49,15 @@ def served(tmp_path: Path) -> Iterator[ServedLog]:
     log.close()
 
 
+def test_init_leaves_settings_that_name_another_database_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "log.toml").write_text('port = 8999\ndatabase = "postgresql://first.example/log"\n')
+    words = ("init", folder, "--origin", ORIGIN, "--number", "1", "--database", "postgresql://second.example/log")
+    assert "it names another database" in str(run(*words).exception)
+    assert [path.name for path in folder.iterdir()] == ["log.toml"]
+
+
 def test_init_takes_the_database_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHOPMARK_LOG_DATABASE", "mysql://chopmark:secret@db.cn-gd.example/log")
     result = run("init", tmp_path / "log", "--origin", ORIGIN, "--number", "1")

@@ -82,6 +82,42 @@ def test_a_user_without_a_schema_is_told_so(url: str) -> None:
         Database(f"{url}&options=-csearch_path%3Dnowhere")
 
 
+def test_a_path_that_comes_to_the_tables_only_after_another_schema_is_refused(url: str) -> None:
+    first = Database(url)
+    with psycopg.connect(plain(url)) as connection:
+        connection.execute("CREATE SCHEMA other")
+    try:
+        with pytest.raises(StorageError, match=r"tables are in the schema public, .* is other.*search_path%3Dpublic"):
+            Database(f"{url}&options=-csearch_path%3Dother,public")
+        with pytest.raises(FolderLockedError):
+            Database(f"{url}&options=-csearch_path%3Dpublic,other")
+    finally:
+        first.close()
+        with psycopg.connect(plain(url)) as connection:
+            connection.execute("DROP SCHEMA other")
+
+
+def test_a_lock_that_is_known_to_be_lost_is_let_go_without_asking_the_server(url: str) -> None:
+    database = Database(url)
+    with psycopg.connect(plain(url), autocommit=True) as connection:
+        ended = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE "
+        connection.execute(f"{ended}{HOLDS_THE_LOCK}".encode())
+    with pytest.raises(LogStoppedError, match="the lock on the database is lost"), database.write():
+        pass
+    said: list[str] = []
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        database.close()
+        database.close()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert said == []
+
+
 def test_a_lost_lock_stops_the_log_before_it_commits(world: World) -> None:
     ledger = world.open()
     end_sessions(world, HOLDS_THE_LOCK)

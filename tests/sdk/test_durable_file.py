@@ -31,6 +31,16 @@ def test_a_file_is_read_as_it_was_written_and_folders_are_made(tmp_path: Path) -
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+def test_a_private_file_is_private_though_an_earlier_attempt_left_one_that_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for left in (path, tmp_path / ".file.tmp"):
+        left.touch()
+        left.chmod(0o644)
+    write_file(path, b"secret", private=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_that_is_not_there_reads_as_none(tmp_path: Path) -> None:
     assert read_file(tmp_path / "file", max_size=SIZE) is None
     assert read_vouched(tmp_path / "file", max_size=SIZE) is None

@@ -256,6 +256,25 @@ def test_a_child_is_read_once_in_a_turn_though_it_has_written_more(monkeypatch: 
     assert written == [b"two\n"]
 
 
+def test_a_child_does_not_get_the_variables_that_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHOPMARK_ISSUER_DATABASE", "secret")
+    monkeypatch.setenv("CHOPMARK_WITNESS_PORT", "1")
+    look = "import os; print(sorted(name for name in os.environ if name.startswith('CHOPMARK_')))"
+    child = Child("witness", (sys.executable, "-c", look), Listens(Path("x")), withheld=("CHOPMARK_ISSUER_",))
+    process = ChildProcess(child)
+    said: list[bytes] = []
+
+    def all_said() -> bool:
+        lines, more = process.read_lines()
+        said.extend(lines)
+        return not more
+
+    until(all_said)
+    os.waitpid(process.pid, 0)
+    process.close()
+    assert b"['CHOPMARK_WITNESS_PORT']" in b"".join(said)
+
+
 def test_what_a_tree_within_the_tree_says_bears_both_names(start: Start) -> None:
     tree = start(region="tree")
     assert {"service": "region/log", "event": "of a tree"} in tree.lines

@@ -74,6 +74,27 @@ def test_only_those_with_keys_are_told_the_passphrase(region: Path) -> None:
     assert {child.name for child in alone if "--passphrase-file" in child.command} == {"witness", "log", "issuer"}
 
 
+def test_what_is_told_to_the_registry_or_the_log_alone_reaches_nobody_else(
+    region: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"CHOPMARK_ISSUER_DATABASE": "issuer", "CHOPMARK_LOG_DATABASE": "log", "PGPASSWORD": "both"}
+    others = {"PATH": "/bin", "LC_ALL": "C.UTF-8", "HTTPS_PROXY": "x", "CHOPMARK_VERIFIER_PORT": "1", "PYTHONPATH": "y"}
+    for name, value in (secrets | others).items():
+        monkeypatch.setenv(name, value)
+    (region / "registry.db").unlink()
+    told = {child.name: child.environment() for child in region_children(settings(region))}
+    for environment in told.values():
+        assert others.items() <= environment.items()
+    known = {name: {value for key, value in told[name].items() if key in secrets} for name in told}
+    assert known == {
+        "keys": set(),
+        "witness": set(),
+        "log": {"log", "both"},
+        "issuer": {"issuer", "both"},
+        "verifier": set(),
+    }
+
+
 def test_a_service_that_runs_elsewhere_is_left_out_and_not_missed(region: Path) -> None:
     (region / "witness/witness.key").unlink()
     children = region_children(settings(region, without=(Service.WITNESS,)))

@@ -61,9 +61,10 @@ from chopmark_issuer.publishing.region_log import (
 )
 from chopmark_issuer.publishing.root_keys import begin_epoch
 from chopmark_issuer.publishing.witnesses import FolderWitness
-from chopmark_issuer.settings import DATABASE_FILE, Settings
-from chopmark_issuer.storage.database import Database, open_database
+from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.database import Database
 from chopmark_issuer.storage.models import REGION, WITNESS
+from chopmark_issuer.storage.registry_database import open_registry
 
 KEY_LIFETIME = 3 * 366 * 86_400
 """Seconds that a department's key may sign, unless another end is named."""
@@ -157,8 +158,7 @@ class Region:
             served = served_log(plan.log_service, host=plan.host, created=at)
         host = plan.host or (f"{plan.region.lower()}.example" if served is None else host_of(served.origin))
         _make_folder(settings.data)
-        _check_one_registry(settings)
-        database = open_database(settings.database)
+        database = open_registry(settings, create=True)
         try:
             with closing(open_keys(settings)) as provider, database.writing() as connection:
                 if connection.execute(select(REGION.c.id)).first() is not None:
@@ -223,8 +223,7 @@ class Region:
             ConflictError: one is in the folder, and a URL names another.
             DatabaseError: the registry's database cannot be used.
         """
-        _check_one_registry(settings)
-        database = open_database(settings.database, create=False)
+        database = open_registry(settings)
         try:
             return cls(settings, database, clock=clock, random=random, witnesses=witnesses)
         except BaseException:
@@ -494,16 +493,6 @@ class Region:
         public_key = self.keys.generate(algorithm, use=use).public_key
         return keys.enrol_key(
             connection, public_key, owner=department, use=use, not_before=at, not_after=at + KEY_LIFETIME
-        )
-
-
-def _check_one_registry(settings: Settings) -> None:
-    """Refuse a URL that was meant for another folder, as a variable in a shell easily is."""
-    if settings.database_url is not None and (settings.data / DATABASE_FILE).exists():
-        raise ConflictError(
-            f"the folder has a {DATABASE_FILE}, and the URL of another database is given",
-            where=str(settings.data),
-            remedy="A registry is in one of them and cannot be moved to the other: give the folder of that one",
         )
 
 

@@ -69,6 +69,8 @@ def write_file(path: Path, data: bytes, *, private: bool = False) -> None:
         descriptor = os.open(temporary, flags, 0o600 if private else 0o644)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                if private and os.name != "nt":  # one that an earlier attempt left keeps the mode that it had
+                    os.fchmod(descriptor, 0o600)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -109,12 +109,19 @@ class Child:
         command: an absolute path and its arguments.
         ready: how to see that those who need it can start.
         needs: the names of children before it that are to be ready first.
+        withheld: how the variables begin that it does not get, as they are what another one is told, such as the
+            password of a database.
     """
 
     name: str
     command: tuple[str, ...]
     ready: Readiness
     needs: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """The variables of this process, without those that are withheld."""
+        return {name: value for name, value in os.environ.items() if not name.upper().startswith(self.withheld)}
 
 
 class ChildProcess:
@@ -132,7 +139,7 @@ class ChildProcess:
             self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-I", "-S", _LAUNCHER, str(os.getpid()), *child.command],
-                os.environ,
+                child.environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, source, target) for source, target in ((nothing, 0), (write, 1), (write, 2))
                 ],

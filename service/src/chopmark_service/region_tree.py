@@ -22,7 +22,6 @@ where it looks for them itself, such as DIR/log/log.toml, DIR/issuer.toml or a v
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,9 +39,10 @@ from chopmark.trust_store import TrustStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from chopmark_service.child_process import AnswersReady, Child, Listens
+from chopmark_service.database_setting import DatabaseSetting
 from chopmark_service.errors import ChildFailedError
 from chopmark_service.process_tree import Patience
-from chopmark_service.settings import LogLevel, Port, read_settings_file
+from chopmark_service.settings import LogLevel, Port
 
 FILE_NAME = "region.toml"
 _MAX_SOCKET_PATH = 103
@@ -63,6 +63,9 @@ _PORTS = {Service.ISSUER: 0, Service.LOG: 1, Service.WITNESS: 2, Service.VERIFIE
 """Where each listens, counted from the port of the region."""
 _NEEDS = {Service.ISSUER: ("keys", "witness", "log"), Service.VERIFIER: ("issuer",)}
 _MOST = max(_PORTS.values())
+_DATABASE_VARIABLES = {Service.ISSUER: ("CHOPMARK_ISSUER_", "PG"), Service.LOG: ("CHOPMARK_LOG_", "PG")}
+"""How the variables begin that are of these alone: they may hold the password of a database, and others answer
+strangers, or read their pictures. What begins with PG is what the driver of PostgreSQL reads."""
 
 
 class RegionSettings(BaseModel):
@@ -133,7 +136,7 @@ def _child(service: Service, settings: RegionSettings) -> Child:
     secret = ("--passphrase-file", str(settings.passphrase_file))
     if service is Service.KEYS:
         told = ("--data", str(data), "--socket", str(socket), "--log-level", settings.log_level, *secret)
-        return Child(service.value, (*_program(), "keys", "serve", *told), Listens(socket))
+        return Child(service.value, (*_program(), "keys", "serve", *told), Listens(socket), withheld=_withheld(service))
     port = settings.port + _PORTS[service]
     command = [service.value, "serve", "--host", settings.host, "--port", str(port), "--log-level", settings.log_level]
     if service is Service.WITNESS:
@@ -150,7 +153,13 @@ def _child(service: Service, settings: RegionSettings) -> Child:
         for region, url in sorted(_sources(settings).items()):
             command += ["--source", f"{region}={url}"]
     ready = AnswersReady(_reached(settings.host), port)
-    return Child(service.value, (*_program(), *command), ready, _NEEDS.get(service, ()))
+    return Child(service.value, (*_program(), *command), ready, _NEEDS.get(service, ()), _withheld(service))
+
+
+def _withheld(service: Service) -> tuple[str, ...]:
+    """How the variables begin that are another service's alone."""
+    own = _DATABASE_VARIABLES.get(service, ())
+    return tuple(sorted({each for told in _DATABASE_VARIABLES.values() for each in told}.difference(own)))
 
 
 def _policy(settings: RegionSettings) -> Path:
@@ -177,9 +186,7 @@ def check_folder(data: Path, *, without: Sequence[Service] = ()) -> None:
 
 def _names_database(data: Path) -> bool:
     """Whether the issuer is told of a registry that is not in the folder, by what it inherits or reads itself."""
-    return bool(os.environ.get("CHOPMARK_ISSUER_DATABASE")) or "database" in read_settings_file(
-        RegionSettings, None, data, "issuer.toml"
-    )
+    return DatabaseSetting("issuer").of(data) is not None
 
 
 def _check(settings: RegionSettings) -> None:
@@ -218,6 +225,7 @@ def check_settings(children: Sequence[Child]) -> None:
             child.name,
             subprocess.Popen(  # noqa: S603 - the command of a child
                 [*child.command, "--check-settings"],
+                env=child.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -6,25 +6,25 @@ Each setting is a flag of `chopmark <name> serve`, an environment variable, or a
     CHOPMARK_LOG_MAX_UNPUBLISHED=100000
     max_unpublished = 100000                        in <data>/log.toml, or in the file that --config names
 
-An unknown name is refused, wherever it stands. Relative paths in the file begin at its folder. Passphrases come by
+An unknown name is refused, wherever it stands; an empty variable says nothing. A database that both variable and file
+name must be one and the same (`database_setting`). Relative paths in the file begin at its folder. Passphrases come by
 file only; CHOPMARK_PASSPHRASE_FILE names it where nothing else does.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 from chopmark.cli.passphrase import FILE_VARIABLE
-from chopmark.durable_file import read_file
 from chopmark.errors import FormatError, StorageError
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-_MAX_FILE = 64 * 1024
+from chopmark_service.database_setting import DatabaseSetting, read_settings_text
+
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
@@ -51,18 +51,21 @@ def read_settings_of(
         command: the command whose help names the settings, where it is not `<name> serve`.
 
     Raises:
-        FormatError: a setting that is unknown, missing, or not what it must be; all of them are named.
+        FormatError: a setting that is unknown, missing, or not what it must be; all of them are named. Or variable and
+            file name two databases.
         StorageError: the file cannot be read, or is missing.
     """
     said: dict[str, Any] = {field: value for field, value in flags.items() if value is not None}
     prefix = f"CHOPMARK_{name.upper()}_"
     _check_environment(model, prefix)
-    written = read_settings_file(model, config, said.get("data") or os.environ.get(f"{prefix}DATA"), f"{name}.toml")
+    written = _read_settings_file(model, config, said.get("data") or os.environ.get(f"{prefix}DATA"), f"{name}.toml")
+    if "database" in model.model_fields:
+        DatabaseSetting(name).agreed(written.get("database"), config or f"{name}.toml")
     if "passphrase_file" in model.model_fields and os.environ.get(FILE_VARIABLE):
         written.setdefault("passphrase_file", os.environ[FILE_VARIABLE])
 
     class Read(model, BaseSettings):  # type: ignore[misc, valid-type]  # a class that is an argument
-        model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=prefix)
+        model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=prefix, env_ignore_empty=True)
 
         @classmethod
         def settings_customise_sources(
@@ -101,7 +104,7 @@ def _check_environment(model: type[BaseModel], prefix: str) -> None:
         raise FormatError(f"there is no such setting: {', '.join(unknown)}", where="environment")
 
 
-def read_settings_file(model: type[BaseModel], config: Path | None, data: object, file_name: str) -> dict[str, Any]:
+def _read_settings_file(model: type[BaseModel], config: Path | None, data: object, file_name: str) -> dict[str, Any]:
     """What the file of settings says, unchecked: `config`, or that of this name in the folder `data`.
 
     Raises:
@@ -111,15 +114,11 @@ def read_settings_file(model: type[BaseModel], config: Path | None, data: object
     if config is None and not isinstance(data, str | Path):
         return {}
     path = config or Path(str(data)) / file_name
-    content = read_file(path, max_size=_MAX_FILE)
-    if content is None:
+    written = read_settings_text(path)
+    if written is None:
         if config is not None:
             raise StorageError("there is no such file", where=str(path))
         return {}
-    try:
-        written = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"not TOML: {error}", where=str(path)) from error
     for name, field in model.model_fields.items():
         if Path in (field.annotation, *get_args(field.annotation)) and isinstance(written.get(name), str):
             written[name] = str(path.parent / written[name])

@@ -182,7 +182,10 @@ def check_authority(connection: Connection, actor: Actor, type_id: str, *, at: i
 
 def grants(connection: Connection, identifier: str | None = None) -> list[Grant]:
     """The grants of a department, or all, in the order they were made."""
-    rows = connection.execute(_GRANTS if identifier is None else _GRANTS_OF, {"department": identifier})
+    if identifier is None:
+        rows = connection.execute(_GRANTS)
+    else:
+        rows = connection.execute(_GRANTS_OF, {"department": identifier})
     return [Grant(row.department_id, row.type_id, row.valid_from, row.valid_until) for row in rows]
 
 

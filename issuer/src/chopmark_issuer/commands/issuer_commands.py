@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from chopmark.errors import ChopmarkError, FormatError, ProofError, QuorumError, SignatureError, TrustError
+from chopmark_service.database_setting import DatabaseSetting
 from typer.core import TyperGroup
 
 from chopmark_issuer.commands.service_commands import add_commands
@@ -72,6 +73,7 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept in the registry, not
 NameZh = Annotated[str, typer.Option("--name-zh", help="Its name in Chinese.")]
 NameEn = Annotated[str, typer.Option("--name-en", help="Its name in English.")]
 _DATA = Path("data")
+_DATABASE = DatabaseSetting("issuer")
 
 
 def _office(data: Path, passphrase_file: Path | None = None) -> Office:
@@ -116,7 +118,7 @@ def init(
         typer.Option(
             "--database",
             metavar="URL",
-            envvar="CHOPMARK_ISSUER_DATABASE",
+            envvar=_DATABASE.variable,
             help="postgresql+psycopg://…, for a registry outside of its folder. Where it holds a password give it by "
             "the variable: others on the machine see the arguments of a command.",
         ),
@@ -160,12 +162,11 @@ def init(
 
 
 def _check_holds_no_password(url: str) -> None:
-    from urllib.parse import parse_qs, urlsplit  # noqa: PLC0415
+    from chopmark_service.postgresql import database_url, holds_password  # noqa: PLC0415
 
-    parts = urlsplit(url)
-    if parts.password is not None or "password" in parse_qs(parts.query):
+    if holds_password(database_url(url, otherwise="the registry is a SQLite file in its folder")):
         raise typer.BadParameter(
-            "whoever is on this machine sees a password there: give the URL by CHOPMARK_ISSUER_DATABASE, and change "
+            f"whoever is on this machine sees a password there: give the URL by {_DATABASE.variable}, and change "
             "the password",
             param_hint="--database",
         )

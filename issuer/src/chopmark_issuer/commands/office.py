@@ -34,7 +34,7 @@ from chopmark_issuer.lifecycle import Act
 from chopmark_issuer.publishing.region_log import LogService, enrolment
 from chopmark_issuer.qr import draw_credential
 from chopmark_issuer.region import Region, RegionPlan
-from chopmark_issuer.service.service_settings import check_no_other_database, database_of, keep_database
+from chopmark_issuer.service.service_settings import DATABASE
 from chopmark_issuer.settings import Settings
 
 _MAX_FILE = 1024 * 1024
@@ -65,7 +65,7 @@ class Office:
     ) -> None:
         """Make a region; `service` is the URL of a served log, its vkeys, its number and the file of its policy."""
         if database is not None:
-            check_no_other_database(self._data, database)
+            DATABASE.check_can_keep(self._data, database)
         log_service = None
         if service is not None:
             url, vkeys, number, policy = service
@@ -73,7 +73,7 @@ class Office:
         plan = RegionPlan(region, LocalisedText(*names), tuple(witnesses), host, quorum, roots, threshold, log_service)
         with Region.create(replace(self._settings, database_url=database or self._database), plan) as made:
             if database is not None:
-                keep_database(self._data, database)
+                DATABASE.keep(self._data, database)
             self._say(f"{made.region}: log {made.origin}, {roots} root keys, {threshold} must sign")
             for vkey in made.log.vkeys:
                 self._say(f"vkey {vkey}")
@@ -307,7 +307,7 @@ class Office:
 
     @property
     def _database(self) -> str | None:
-        return database_of(self._data)
+        return DATABASE.of(self._data)
 
     def _region(self) -> Region:
         return Region.open(self._settings)

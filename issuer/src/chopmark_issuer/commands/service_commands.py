@@ -152,11 +152,11 @@ def add_commands(issuer: typer.Typer) -> None:
 def _database(data: Path):  # type: ignore[no-untyped-def] # the class is imported when a command runs
     from contextlib import closing  # noqa: PLC0415
 
-    from chopmark_issuer.service.service_settings import database_of  # noqa: PLC0415
+    from chopmark_issuer.service.service_settings import DATABASE  # noqa: PLC0415
     from chopmark_issuer.settings import Settings  # noqa: PLC0415
-    from chopmark_issuer.storage.database import open_database  # noqa: PLC0415
+    from chopmark_issuer.storage.registry_database import open_registry  # noqa: PLC0415
 
-    return closing(open_database(Settings(data, b"", database_url=database_of(data)).database, create=False))
+    return closing(open_registry(Settings(data, b"", database_url=DATABASE.of(data))))
 
 
 def _read(file: str) -> bytes:

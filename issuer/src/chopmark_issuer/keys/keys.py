@@ -15,26 +15,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from chopmark.errors import StorageError
 from chopmark.issuer_key import Revocation, RevocationReason, TrustedSize
 from chopmark.key_file import DEFAULT_COST, LocalSigner, ScryptCost, read_key_file, write_key_file
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
-from sqlalchemy import Connection, Row, String, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from chopmark_issuer.errors import ConflictError, NotFoundError, RefusedError
 from chopmark_issuer.storage.models import KEY
-
-_KEYS: Final = (
-    select(KEY)
-    .where(
-        or_(bindparam("owner", type_=String).is_(None), KEY.c.owner == bindparam("owner")),
-        or_(bindparam("use", type_=String).is_(None), KEY.c.use == bindparam("use")),
-    )
-    .order_by(KEY.c.not_before, KEY.c.kid)
-)
 
 _GENERATORS: Mapping[Algorithm, Callable[[], LocalSigner]] = {
     Algorithm.ED25519: Ed25519Signer.generate,
@@ -209,8 +201,17 @@ def inventory(
     connection: Connection, *, owner: str | None = None, use: InventoryUse | None = None
 ) -> list[InventoryKey]:
     """The keys of an owner and use, or all, oldest first."""
-    wanted = {"owner": owner, "use": None if use is None else use.value}
-    return [_key(row) for row in connection.execute(_KEYS, wanted)]
+    asked = {"owner": owner, "use": None if use is None else use.value}
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    return [_key(row) for row in connection.execute(_keys_by(*wanted), wanted)]
+
+
+@lru_cache(maxsize=4)
+def _keys_by(*columns: str) -> Select[Any]:
+    """The keys with given values in some columns, of which `owner` is indexed: one statement that left open which are
+    given could not use that."""
+    asked = (KEY.c[name] == bindparam(name) for name in columns)
+    return select(KEY).where(*asked).order_by(KEY.c.not_before, KEY.c.kid)
 
 
 def key_in_use(connection: Connection, *, owner: str, use: InventoryUse, at: int) -> InventoryKey:

@@ -48,6 +48,9 @@ _RETRY_AFTER: Final = 1
 _RETRY_AFTER_CLOSING: Final = 5
 _RETRY_AFTER_FULL: Final = 3600
 
+_NOT_TAKEN: Final = (IntegrityError, DataError, UnicodeError, OverflowError)
+"""What the database refuses of a row, and what its driver cannot even send."""
+
 Issued: TypeAlias = Sequence["IssuedVersion | RefusedError"]
 
 
@@ -325,7 +328,7 @@ class CommitQueue:
             with connection.begin_nested():
                 actor = _issuing_actor(client, requests)
                 issued = issue_all(connection, keys, actor, requests, at=at, random=self._random)
-        except (IntegrityError, DataError) as error:
+        except _NOT_TAKEN as error:
             if len(tasks) == 1:
                 return {tasks[0].key: _not_taken(error)}
             for task in tasks:  # one of them does: each by itself
@@ -348,7 +351,7 @@ class CommitQueue:
         try:
             with connection.begin_nested():
                 return task.act(Writing(connection, registry, client_actor(connection, client, at), at))
-        except (IntegrityError, DataError) as error:
+        except _NOT_TAKEN as error:
             return _not_taken(error)
         except (DatabaseError, DBAPIError):
             raise
@@ -380,7 +383,7 @@ def _outcome(make: Callable[[], Answer]) -> _Outcome:
         return error
 
 
-def _not_taken(error: DBAPIError) -> RefusedError:
+def _not_taken(error: Exception) -> RefusedError:
     """What a request comes to that the database does not take, which is its own fault alone."""
     if isinstance(error, IntegrityError):
         return ConflictError("it contradicts what the registry holds")

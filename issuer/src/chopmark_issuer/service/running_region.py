@@ -30,6 +30,7 @@ from chopmark_issuer.service.repeated_work import RepeatedWork
 from chopmark_issuer.service.service_lock import ServiceLock
 from chopmark_issuer.service.service_settings import IssuerServiceSettings
 from chopmark_issuer.settings import Settings
+from chopmark_issuer.storage.opened_engine import ServiceHold
 
 _SEND_EVERY: Final = 5.0
 """Seconds after which the outbox is looked at unasked: commands write beside the service, and what was refused is sent
@@ -50,6 +51,7 @@ class RunningRegion:
     Args:
         region: open; it is closed together with this.
         lock: of its folder, released in the end.
+        hold: of its database, released in the end; looked for before anything is sent or signed.
         publish_every: seconds between two publications if nothing changed.
         landmark_every: seconds after which licences get a landmark.
         clock: answers POSIX seconds with fractions, for what is told.
@@ -60,12 +62,14 @@ class RunningRegion:
         region: Region,
         *,
         lock: ServiceLock | None = None,
+        hold: ServiceHold | None = None,
         publish_every: float = 60,
         landmark_every: float = 900,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.region = region
         self._lock = lock
+        self._hold = hold
         self._landmark_every = landmark_every
         self._landmark_at = 0.0
         self._problems: tuple[str, ...] = ()
@@ -99,6 +103,8 @@ class RunningRegion:
             if self._lock is not None:
                 stack.callback(self._lock.release)
             stack.callback(self.region.close)
+            if self._hold is not None:
+                stack.callback(self._hold.release)
             stack.callback(self._close_ledgers)
             stack.callback(self.publishing.close)
             stack.callback(self.outbox.close)
@@ -110,10 +116,16 @@ class RunningRegion:
         if statuses_changed:
             self.publishing.wake()
 
+    def _keep_alone(self) -> None:
+        if self._hold is not None:
+            self._hold.keep()
+
     def _send(self) -> None:
+        self._keep_alone()
         self.region.send(self._ledger("outbox"))
 
     def _publish(self) -> None:
+        self._keep_alone()
         now = time.monotonic()
         landmark = now >= self._landmark_at
         done = self.region.publish(self._ledger("publishing"), landmark=landmark)
@@ -147,19 +159,26 @@ def open_running_region(settings: IssuerServiceSettings) -> RunningRegion:
         NotFoundError: there is no region.
         ChopmarkError: it cannot be opened.
     """
-    region = Region.open(_settings(settings))
-    lock = None
-    try:
+    with ExitStack() as opened:
+        region = Region.open(_settings(settings))
+        opened.callback(region.close)
         lock = ServiceLock(settings.data)
+        opened.callback(lock.release)
+        hold = region.database.hold_for_service()
+        if hold is not None:
+            opened.callback(hold.release)
+        advice = region.database.advice()
+        if advice is not None:
+            telemetry.get_logger("database").warning("advice", advice=advice)
         running = RunningRegion(
-            region, lock=lock, publish_every=settings.publish_every, landmark_every=settings.landmark_every
+            region,
+            lock=lock,
+            hold=hold,
+            publish_every=settings.publish_every,
+            landmark_every=settings.landmark_every,
         )
         running.start()
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        region.close()
-        raise
+        opened.pop_all()
     return running
 
 
@@ -169,8 +188,11 @@ def check_can_run(settings: IssuerServiceSettings) -> None:
     Raises:
         ChopmarkError: as `open_running_region`.
     """
-    Region.open(_settings(settings)).close()
-    ServiceLock(settings.data).release()
+    with Region.open(_settings(settings)) as region:
+        ServiceLock(settings.data).release()
+        hold = region.database.hold_for_service()
+        if hold is not None:
+            hold.release()
 
 
 def _settings(settings: IssuerServiceSettings) -> Settings:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from chopmark.durable_file import read_file, write_file
-from chopmark.errors import FormatError
-from chopmark_service.settings import LogLevel, Port, Positive, Seconds, read_settings_file, read_settings_of
+from chopmark_service.database_setting import DatabaseSetting
+from chopmark_service.settings import LogLevel, Port, Positive, Seconds, read_settings_of
 from pydantic import BaseModel, ConfigDict, Field
 
-from chopmark_issuer.errors import ConflictError
-
-FILE_NAME: Final = "issuer.toml"
-DATABASE_VARIABLE: Final = "CHOPMARK_ISSUER_DATABASE"
-_MAX_FILE: Final = 64 * 1024
+DATABASE: Final = DatabaseSetting("issuer")
+"""Where the registry of a folder is, for the commands."""
 
 
 class IssuerServiceSettings(BaseModel):
@@ -69,45 +63,4 @@ def read_settings(flags: Mapping[str, object], *, config: Path | None = None) ->
         FormatError: a setting that is unknown, missing, or not what it must be; all of them are named.
         StorageError: the file cannot be read, or is missing.
     """
-    return read_settings_of(IssuerServiceSettings, flags, name="issuer", config=config)
-
-
-def database_of(folder: Path) -> str | None:
-    """Where the registry of a folder is, as the environment or its own `issuer.toml` says: the URL of its database,
-    None for the file in the folder.
-
-    Raises:
-        FormatError, StorageError: the file cannot be read, or is not TOML.
-    """
-    database = os.environ.get(DATABASE_VARIABLE) or read_settings_file(
-        IssuerServiceSettings, None, folder, FILE_NAME
-    ).get("database")
-    if database is not None and not isinstance(database, str):
-        raise FormatError("not a text", where=f"{folder / FILE_NAME}, database")
-    return database
-
-
-def check_no_other_database(folder: Path, url: str) -> None:
-    """See that the settings of a folder name no other database than this one.
-
-    Raises:
-        ConflictError: they do.
-        FormatError, StorageError: as `database_of`.
-    """
-    if read_settings_file(IssuerServiceSettings, None, folder, FILE_NAME).get("database", url) != url:
-        raise ConflictError(
-            "it names another database", where=str(folder / FILE_NAME), remedy="Take the line out, or name that one"
-        )
-
-
-def keep_database(folder: Path, url: str) -> None:
-    """Let the settings of a folder say where its registry is; only its owner can read them from then on.
-
-    Raises:
-        FormatError, StorageError: the file cannot be read or written, or is not TOML.
-    """
-    path = folder / FILE_NAME
-    if "database" not in read_settings_file(IssuerServiceSettings, None, folder, FILE_NAME):
-        # at its beginning: further down it might belong to a table
-        line = f"database = {json.dumps(url)}\n".encode()
-        write_file(path, line + (read_file(path, max_size=_MAX_FILE) or b""), private=True)
+    return read_settings_of(IssuerServiceSettings, flags, name=DATABASE.name, config=config)

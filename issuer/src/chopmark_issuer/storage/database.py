@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from chopmark_issuer.errors import DatabaseError, NotFoundError
 from chopmark_issuer.storage.models import OUTBOX
-from chopmark_issuer.storage.opened_engine import WRITES, OpenedEngine
+from chopmark_issuer.storage.opened_engine import WRITES, OpenedEngine, ServiceHold
 from chopmark_issuer.storage.sqlite_engine import open_sqlite
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -74,6 +74,27 @@ class Database:
     def joined(self, connection: Connection) -> Database:
         """The same database within a transaction that is open already: what is written there is committed with it."""
         return _Joined(self._opened, connection)
+
+    def hold_for_service(self) -> ServiceHold | None:
+        """Take the right to run the service of this registry, in whatever folder; None for a file, whose folder is
+        locked.
+
+        Raises:
+            ConflictError: somebody else has it.
+            DatabaseError: the database cannot be used.
+        """
+        return self._opened.hold()
+
+    def advice(self) -> str | None:
+        """What the operator of the database should set otherwise, if anything.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        try:
+            return self._opened.advice()
+        except DBAPIError as error:
+            raise self._opened.failure(error, False) from error
 
     def _exhausted(self) -> DatabaseError:
         return DatabaseError(

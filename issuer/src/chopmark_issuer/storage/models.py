@@ -87,7 +87,7 @@ class DepartmentStateRow(Table, table=True):
 
     __tablename__ = "department_state"
     __table_args__ = (UniqueConstraint("department_id", "since"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     department_id: str = Field(foreign_key="department.id")
     state: str
     since: int = Field(sa_type=BigInteger)
@@ -99,7 +99,7 @@ class LicenceTypeRow(Table, table=True):
 
     __tablename__ = "licence_type"
     __table_args__ = (UniqueConstraint("type_id", "schema_version"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     type_id: str
     schema_version: int
     definition: bytes
@@ -111,7 +111,7 @@ class GrantRow(Table, table=True):
 
     __tablename__ = "department_grant"
     __table_args__ = (UniqueConstraint("department_id", "type_id", "valid_from"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     department_id: str = Field(foreign_key="department.id")
     type_id: str
     valid_from: int = Field(sa_type=BigInteger)
@@ -147,7 +147,7 @@ class LicenceRow(Table, table=True):
         Index("ix_licence_department_state", "department_id", "state"),
         Index("ix_licence_department_type", "department_id", "type_id"),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     department_id: str = Field(foreign_key="department.id", index=True)
     type_id: str
     identifier: str
@@ -173,7 +173,7 @@ class LicenceVersionRow(Table, table=True):
 
     __tablename__ = "licence_version"
     __table_args__ = (UniqueConstraint("licence_id", "version"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     licence_id: int = Field(foreign_key="licence.id")
     version: int
     number: str = Field(index=True)
@@ -221,7 +221,7 @@ class OutboxRow(Table, table=True):
             postgresql_where=text("refused IS NOT NULL"),
         ),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     entry: bytes
     batch_number: int | None = Field(default=None, foreign_key="outbox_batch.number")
     position: int | None = None
@@ -281,7 +281,7 @@ class CredentialRow(Table, table=True):
             postgresql_where=text("status <> 0"),
         ),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     version_id: int = Field(foreign_key="licence_version.id", index=True)
     digest: bytes = Field(unique=True)
     body: bytes
@@ -302,7 +302,7 @@ class ActRow(Table, table=True):
     __table_args__ = (
         Index("ix_act_due", "effective_from", sqlite_where=text("NOT applied"), postgresql_where=text("NOT applied")),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     licence_id: int = Field(foreign_key="licence.id", index=True)
     version: int
     kind: str
@@ -342,7 +342,7 @@ class StatementRow(Table, table=True):
     """A signed statement of a change of trust, as it went to the log."""
 
     __tablename__ = "statement"
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     sequence: int = Field(index=True)
     note: bytes
     outbox_id: int = Field(foreign_key="outbox.id")
@@ -415,7 +415,7 @@ class ImportRunRow(Table, table=True):
     """The history of imports."""
 
     __tablename__ = "import_run"
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(primary_key=True)
     file_name: str
     file_digest: bytes
     type_id: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from chopmark_service.database_setting import DatabaseSetting
 
 from chopmark_ledger.commands.audit_commands import fsck, prove
 from chopmark_ledger.commands.policy_commands import policy
@@ -44,7 +45,7 @@ def init(
         typer.Option(
             "--database",
             metavar="URL",
-            envvar="CHOPMARK_LOG_DATABASE",
+            envvar=DatabaseSetting("log").variable,
             help="postgresql+psycopg://…, for a log outside of its folder. Where it holds a password give it by the "
             "variable: others on the machine see the arguments of a command.",
         ),

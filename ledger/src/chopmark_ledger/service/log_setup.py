@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chopmark import key_file
-from chopmark.durable_file import write_file
 from chopmark.errors import KeyMaterialError
 from chopmark.key_file import LocalSigner, ScryptCost
 from chopmark.keys import Algorithm, Ed25519Signer, Es256Signer, MlDsa44Signer, PublicKey
@@ -25,7 +23,7 @@ from chopmark_ledger.client import system_clock
 from chopmark_ledger.sequencing.log import Log
 from chopmark_ledger.service.log_clients import begin_clients
 from chopmark_ledger.service.running_log import KEY_NAME, PQ_KEY_NAME, load_key
-from chopmark_ledger.service.service_settings import FILE_NAME as SETTINGS_NAME
+from chopmark_ledger.service.service_settings import DATABASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ def init_log(
         KeyMaterialError: keys are there already, and the passphrase does not open them.
         FormatError, StorageError: as `chopmark_ledger.sequencing.log.Log.create`.
     """
+    if database is not None:
+        DATABASE.check_can_keep(folder, database)
     durable.make_folder(folder)
     key = _key(folder / KEY_NAME, Ed25519Signer.generate, passphrase, cost)
     pq_key = _key(folder / PQ_KEY_NAME, MlDsa44Signer.generate, passphrase, cost)
@@ -70,7 +70,7 @@ def init_log(
         identity = log.identity
     begin_clients(folder)
     if database is not None:
-        write_file(folder / SETTINGS_NAME, f"database = {json.dumps(database)}\n".encode(), private=True)
+        DATABASE.keep(folder, database)
     if identity.pq_vkey is None:
         raise KeyMaterialError("the log has no ML-DSA-44 key", where=str(folder))
     return NewLog(identity.vkey, identity.pq_vkey)

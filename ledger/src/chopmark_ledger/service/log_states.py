@@ -17,7 +17,7 @@ from chopmark_ledger.client import system_clock
 from chopmark_ledger.sequencing.landmarks import Landmarks
 from chopmark_ledger.sequencing.log import Log
 from chopmark_ledger.service.log_connection import LogConnection
-from chopmark_ledger.service.service_settings import database_of
+from chopmark_ledger.service.service_settings import DATABASE
 
 _MAX_STATUS = 1024 * 1024
 
@@ -37,7 +37,7 @@ def local_status(folder: Path) -> LogState:
         FolderLockedError: it is open elsewhere: served perhaps, then its URL tells more.
         LedgerError, StorageError: as `chopmark_ledger.sequencing.log.Log.open`.
     """
-    with Log.open(folder, clock=system_clock, database=database_of(folder)) as log:
+    with Log.open(folder, clock=system_clock, database=DATABASE.of(folder)) as log:
         published = log.publication
         identity = log.identity
         lines = [
@@ -83,7 +83,7 @@ def log_vkeys(place: str) -> tuple[str, ...]:
     if place.startswith(("http://", "https://")):
         return tuple(vkey for vkey in _list(_fetch_status(place), "vkeys") if isinstance(vkey, str))
     folder = Path(place)
-    with Log.open(folder, clock=system_clock, database=database_of(folder)) as log:
+    with Log.open(folder, clock=system_clock, database=DATABASE.of(folder)) as log:
         identity = log.identity
     return tuple(vkey for vkey in (identity.vkey, identity.pq_vkey) if vkey is not None)
 
@@ -98,7 +98,7 @@ def end_landmark_interval(folder: Path) -> tuple[tuple[LandmarkRecord, ...], int
         FolderLockedError: it is open elsewhere; ask its service.
         NotPublishedError: nothing was ever published.
     """
-    with Log.open(folder, clock=system_clock, database=database_of(folder)) as log:
+    with Log.open(folder, clock=system_clock, database=DATABASE.of(folder)) as log:
         landmarks = Landmarks(log)
         records = landmarks.end_now(now=system_clock())
         return records, log.size - landmarks.file.end

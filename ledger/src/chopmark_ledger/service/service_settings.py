@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from chopmark.errors import FormatError
+from chopmark_service.database_setting import DatabaseSetting
 from chopmark_service.settings import (
     LogLevel,
     Port,
     Positive,
     Seconds,
-    read_settings_file,
     read_settings_of,
 )
 from pydantic import BaseModel, ConfigDict, Field
 
 from chopmark_ledger.sequencing.log import LogSettings
 
-PREFIX = "CHOPMARK_LOG_"
-FILE_NAME = "log.toml"
+DATABASE = DatabaseSetting("log")
+"""Where the log of a folder is, for the commands."""
 
 
 class LogServiceSettings(BaseModel):
@@ -81,17 +79,3 @@ def read_settings(flags: Mapping[str, object], *, config: Path | None = None) ->
         StorageError: the file cannot be read, or is missing.
     """
     return read_settings_of(LogServiceSettings, flags, name="log", config=config)
-
-
-def database_of(folder: Path) -> str | None:
-    """Where the log of a folder is, as its own `log.toml` says: the URL of its database, None for the folder itself.
-
-    Raises:
-        FormatError, StorageError: the file cannot be read, or is not TOML.
-    """
-    database = os.environ.get(f"{PREFIX}DATABASE") or read_settings_file(
-        LogServiceSettings, None, folder, FILE_NAME
-    ).get("database")
-    if database is not None and not isinstance(database, str):
-        raise FormatError("not a text", where=f"{folder / FILE_NAME}, database")
-    return database
