@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mutabl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 Scope = MutableMapping[str, Any]
 
@@ -42,7 +43,7 @@ async def ask(
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
+        "path": unquote(path, errors="replace"),  # as ASGI has it: undone before a route is chosen
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
