@@ -136,3 +136,16 @@ def _written(word: str) -> list[bytes]:
         digest,
         digest.hex().encode(),
     ]
+
+
+def test_a_wrong_passphrase_is_told_in_a_sentence_before_anything_is_started(region: ServedRegion) -> None:
+    wrong = region.folder / "wrong.passphrase"
+    wrong.write_text("another one than that of the keys\n")
+    for file, reason in ((wrong, "passphrase"), (region.folder / "nowhere", "cannot be read")):
+        chopmark = Path(sys.executable).with_name("chopmark")
+        command: list[str | Path] = [chopmark, "serve", "--data", region.data, "--passphrase-file", file]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 3, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert reason in line
+    assert not (region.data / "trust").exists(), "nothing is made"

@@ -31,8 +31,10 @@ from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 
+from chopmark.cli.passphrase import read_passphrase
 from chopmark.durable_file import read_file
 from chopmark.errors import FormatError, StorageError
+from chopmark.key_file import read_key_file
 from chopmark.limits import LIMITS
 from chopmark.root_epoch import Roots
 from chopmark.trust_store import TrustStore
@@ -239,6 +241,21 @@ def check_settings(children: Sequence[Child]) -> None:
         if code != 0:
             lines = said.decode("utf-8", "replace").strip().splitlines() or [f"it ended with code {code}"]
             raise ChildFailedError(f"cannot start: {lines[-1].removeprefix('chopmark: ')}", where=name)
+
+
+def check_passphrase(settings: RegionSettings) -> None:
+    """See that the passphrase opens a key of the region, before anything is started: else each service would say that
+    it cannot, in turn.
+
+    Raises:
+        StorageError: its file or a key cannot be read.
+        KeyMaterialError: it is empty, or not that of the region's keys.
+    """
+    passphrase = read_passphrase(settings.passphrase_file, {})
+    for service in (Service.LOG, Service.WITNESS):
+        if service not in settings.without:
+            read_key_file(settings.data / service.value / f"{service.value}.key").load(passphrase)
+            return
 
 
 def prepare_trust(settings: RegionSettings, *, now: int) -> bool:

@@ -61,6 +61,7 @@ def serve(
         RegionSettings,
         addresses,
         check_folder,
+        check_passphrase,
         check_settings,
         prepare_trust,
         region_children,
@@ -95,6 +96,7 @@ def serve(
 
     children = region_children(settings)
     check_settings(children)
+    check_passphrase(settings)
     if prepare_trust(settings, now=int(time.time())):
         telemetry.get_logger("tree").info("trust_store_made", folder=str(settings.data / "trust"))
     ProcessTree(children, patience=settings.patience, on_running=tell).run()
