@@ -1,6 +1,7 @@
 """`chopmark inspector`: ask for a licence, check it, and look after the records.
 
-Hardly more than Typer is imported here; each command imports what it needs when it runs, so that `chopmark --help` stays quick.
+Little more than Typer is imported here; each command imports what it needs when it runs, so that `chopmark --help`
+stays quick.
 """
 
 from __future__ import annotations
