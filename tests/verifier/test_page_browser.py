@@ -170,6 +170,18 @@ def test_each_outcome_has_a_word_an_icon_and_a_colour_and_fits_the_screen(
     assert words == ({"有效", "这是副本", "无效"} if locale == "zh-CN" else {"Valid", "A copy", "Invalid"})
 
 
+@pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
+def test_on_a_phone_the_head_of_the_verdict_is_in_sight_after_a_check(visit: Any, site: Site, locale: str) -> None:
+    page = visit(PHONE, locale, is_mobile=True, has_touch=True, reduced_motion="reduce")
+    for text, kind in ((site.text, "valid"), (site.copy, "copy"), ("EL1:NOTHING", "invalid")):
+        page.fill("#text", text)
+        page.click("#check-text")
+        page.wait_for_selector(f".verdict.{kind}")
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        top = page.evaluate("document.getElementById('result').getBoundingClientRect().top")
+        assert 0 <= top < PHONE["height"] / 3
+
+
 def test_the_language_can_be_switched(visit: Any) -> None:
     page = visit()
     page.click("text=中文")

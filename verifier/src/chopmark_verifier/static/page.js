@@ -60,7 +60,12 @@
     localise(result);
     // An answered challenge is done with; another licence does not answer it.
     if (result.querySelector(".verdict.valid")) document.querySelector(".asked")?.remove();
-    result.focus({ preventScroll: true });
+    result.focus({ preventScroll: true, focusVisible: true });
+    // Once the word that it is being checked is gone: what stands above the result moves it.
+    requestAnimationFrame(bringIntoSight);
+  };
+
+  const bringIntoSight = () => {
     const { top } = result.getBoundingClientRect();
     if (top >= 0 && top < innerHeight / 3) return;
     result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
