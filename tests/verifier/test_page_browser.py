@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,44 @@ def test_on_a_phone_the_head_of_the_verdict_is_in_sight_after_a_check(visit: Any
         page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         top = page.evaluate("document.getElementById('result').getBoundingClientRect().top")
         assert 0 <= top < PHONE["height"] / 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_has_the_focus_is_seen_against_the_page_and_its_cards(visit: Any, site: Site, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.keyboard.press("Tab")
+    page.focus("#text")
+    rings = [outline(page)]
+    page.fill("#text", site.text)
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.valid")
+    assert page.evaluate("document.activeElement.id") == "result"
+    rings.append(outline(page))
+    style = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    for style_of_ring, width, colour in rings:
+        assert (style_of_ring, width) == ("solid", "3px")
+        for place in ("body", ".bar", ".verdict"):
+            assert contrast(colour, page.evaluate(style.format(place))) >= 3, "WCAG 2.2, 1.4.11"
+
+
+def outline(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(
+        "() => { const of = getComputedStyle(document.activeElement);"
+        " return [of.outlineStyle, of.outlineWidth, of.outlineColor]; }"
+    )
+    return found
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, `rgb(…)`, as WCAG defines it."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"[0-9]+", colour)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_the_language_can_be_switched(visit: Any) -> None:

@@ -60,7 +60,7 @@
     localise(result);
     // An answered challenge is done with; another licence does not answer it.
     if (result.querySelector(".verdict.valid")) document.querySelector(".asked")?.remove();
-    result.focus({ preventScroll: true, focusVisible: true });
+    result.focus({ preventScroll: true });
     // Once the word that it is being checked is gone: what stands above the result moves it.
     requestAnimationFrame(bringIntoSight);
   };
