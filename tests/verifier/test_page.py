@@ -111,6 +111,17 @@ def test_a_pasted_text_is_answered_as_a_part_or_as_a_whole_page(out: Any) -> Non
     run(out, scenario)
 
 
+@pytest.mark.parametrize("text", ["", "  \n "])
+def test_blanks_alone_are_no_code_and_not_an_invalid_one(out: Any, text: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        answer = await stage.form("/page/check", {"text": text}, **PART, **EN)
+        assert answer.status == 422
+        assert "There is no code" in shown(answer)
+        assert "verdict" not in shown(answer)
+
+    run(out, scenario)
+
+
 def test_what_a_licence_says_cannot_become_markup(out: Any) -> None:
     fields = {**out.world.claims("food").fields, 1: "<script>alert(1)</script>\"'&"}
     (out.credentials["food"],) = out.world.logged(out.world.issue(out.world.claims("food", index=9, fields=fields)))

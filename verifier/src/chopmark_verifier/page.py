@@ -27,7 +27,7 @@ from chopmark_service.static_files import FOR_SECONDS, FileKind, StaticFiles
 from fastapi import FastAPI, Request, Response
 from starlette.responses import RedirectResponse
 
-from chopmark_verifier.errors import NoCodeError, SignInError
+from chopmark_verifier.errors import NoCodeError, NoTextError, SignInError
 from chopmark_verifier.licence_types import find_type
 from chopmark_verifier.page_texts import problem_text
 from chopmark_verifier.page_visit import (
@@ -163,6 +163,9 @@ async def _check(visit: Visit) -> Response:
         form = await visit.read_form()
         options = _options(form)
         shown = unwrapped(form.get("text", ""))
+        if not shown:
+            # Nothing was shown, so that nothing is invalid.
+            raise NoTextError("there is no code", where="text")
     if options.record and visit.session is None:
         raise SignInError("records are for inspectors", where="session")
     verdict, inspection = await service.verify(VerifyRequest(shown, options), known=visit.session is not None)

@@ -198,17 +198,25 @@
     return null;
   };
 
+  // Blanks alone are no code, as an empty field is none.
+  const judgeText = () => {
+    const { value } = find("text");
+    find("text").setCustomValidity(value && !value.trim() ? form.dataset.noText : "");
+  };
+
   const checkText = (text) => {
     stopCamera();
     begin();
     find("text").value = text;
+    judgeText();
     if (mayCheck()) form.requestSubmit();
   };
 
-  find("text").addEventListener("input", begin);
+  find("text").addEventListener("input", () => { begin(); judgeText(); });
   // Before the browser holds back a form that is not complete, and without a word to the page.
   find("check-text").addEventListener("click", () => {
     begin();
+    judgeText();
     if (!find("text").validity.valid) fail("noText");
     else if (find("purpose") && !find("purpose").validity.valid) fail("noPurpose");
   });
