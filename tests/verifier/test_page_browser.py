@@ -330,8 +330,14 @@ def film(path: Path, picture: bytes) -> Path:
     return path
 
 
+def test_dropping_a_picture_is_offered_to_a_mouse_and_not_to_a_finger(visit: Any) -> None:
+    assert visit(DESK).locator("#scan-hint").is_visible()
+    assert visit(PHONE, is_mobile=True, has_touch=True).locator("#scan-hint").is_hidden()
+
+
 def test_the_page_works_without_scripts(visit: Any, site: Site) -> None:
     page = visit(java_script_enabled=False)
+    assert page.locator("#drop").is_hidden(), "a place for pictures would do nothing"
     page.fill("#text", site.text)
     page.click("#check-text")
     page.wait_for_selector(".verdict.valid")

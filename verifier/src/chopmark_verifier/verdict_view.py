@@ -31,6 +31,8 @@ _HEADLINES: dict[str, tuple[str, str]] = {
     "log_path_wrong": ("登记证明不符", "The proof does not lead to the log"),
 }
 """Of reasons whose sentence goes into detail: that stands with the check."""
+_NO_RESTRICTION = frozenset({"", "无", "none", "无/none"})
+"""What issuers write where nothing is restricted."""
 _SKIPPED = "skipped"
 _RESULTS: dict[Language, dict[Result, str]] = {
     "zh": {Result.PASS: "通过", Result.FAIL: "不通过", Result.UNKNOWN: "无法确认"},
@@ -138,7 +140,8 @@ def _facts(verdict: Verdict, language: Language) -> Iterator[Fact]:
     restricting = {field.id for field in verdict.licence_type.fields if field.restricts} if verdict.licence_type else ()
     for shown in verdict.fields():
         text = "、".join(map(str, shown.value)) if chinese and isinstance(shown.value, list) else shown.text()
-        yield Fact(plain(_in(shown.label, language)), plain(text), shown.id in restricting)
+        restricts = shown.id in restricting and text.strip().lower() not in _NO_RESTRICTION
+        yield Fact(plain(_in(shown.label, language)), plain(text), restricts)
     ends = credential.claims.expires
     no_end = "长期" if chinese else "without an end"
     last_day = no_end if ends is None else calendar_day(ends - 1, verdict.licence_type)

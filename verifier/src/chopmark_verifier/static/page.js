@@ -222,6 +222,7 @@
   });
 
   // What can be done here is offered only here.
+  find("drop").hidden = false;
   find("picture-label").hidden = false;
   find("scan-hint").hidden = false;
   if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
