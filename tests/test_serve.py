@@ -90,7 +90,8 @@ def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) ->
         done = started("examples.serve", str(tmp_path / "served"), "--port", str(first))
     assert done.returncode == 3
     assert f"port {first + 102} of 127.0.0.1 is taken" in done.stderr
-    assert "--port P" in done.stderr
+    command = f".venv/bin/python -m examples.serve {tmp_path / 'served'} --port P"
+    assert f"in place of `make serve`: {command}" in done.stderr
     assert not (tmp_path / "served").exists()
 
 

@@ -58,18 +58,26 @@ def main() -> int:
                     f"the regions in {folder} were made with ports from {both[0].port}, which their peers know. "
                     "Leave --port out, or name another folder"
                 )
-            check_ports(both, remedy=f"End what listens there, or make others: {_PROGRAM} FOLDER --port P")
+            check_ports(both, remedy=_remedy("FOLDER", "other regions in FOLDER"))
         else:
             both = places(folder, _PORT if arguments.port is None else arguments.port)
-            check_ports(both, remedy=f"Name the first of others: {_PROGRAM} {folder} --port P")
+            check_ports(both, remedy=_remedy(str(folder), "the regions"))
             folder.mkdir(parents=True, exist_ok=True)
             console.print("首次启动：生成两个地区……" if language == "zh" else "the first start: two regions are made …")
             make_places(both, clock=lambda: int(time.time()))
         _run(both, console, language)
     except (ChopmarkError, ServiceError) as error:
-        print(f"chopmark serve: {error}", file=sys.stderr)
+        print(f"examples.serve: {error}", file=sys.stderr)
         return ExitCode.COULD_NOT_TRY
     return 0
+
+
+def _remedy(folder: str, made: str) -> str:
+    # `make serve` takes no ports: the whole command is told.
+    return (
+        f"End what listens there; or make {made} with ports from P, by this in place of `make serve`: "
+        f"{_PROGRAM} {folder} --port P"
+    )
 
 
 def _run(both: tuple[Place, Place], console: Console, language: str) -> None:
@@ -90,7 +98,7 @@ def _run(both: tuple[Place, Place], console: Console, language: str) -> None:
             sample = issue_sample(both[0])
             wait_until_verified(sample, *both)
         except (ChopmarkError, ServiceError) as error:
-            console.print(f"chopmark serve: {error}", style="red", markup=False)
+            console.print(f"examples.serve: {error}", style="red", markup=False)
             return
         tell_requests(both, console, language, sample=sample)
 

@@ -290,7 +290,7 @@ def test_where_nobody_listens_the_log_cannot_be_reached(pauses: list[float]) -> 
             pytest.raises(LogUnreachableError, match="refused"),
         ):
             source.read("checkpoint")
-    assert pauses == [0.25, 0.5, 1, 2, 4]
+    assert pauses == [0.25], "a wrong address is told at once"
 
 
 def test_a_source_that_is_closed_waits_for_no_server(folder: Path) -> None:
@@ -303,3 +303,13 @@ def test_a_source_that_is_closed_waits_for_no_server(folder: Path) -> None:
         begun = time.monotonic()
         source.close()
         assert time.monotonic() - begun < 20
+
+
+def test_a_server_that_has_answered_and_listens_no_more_is_waited_for(folder: Path, pauses: list[float]) -> None:
+    with serving(folder) as server:
+        server.script["checkpoint"] = [Answer(200, b"a checkpoint", {"Connection": "close"})]
+        source = HttpSource(server.url, sleep=pauses.append)
+        assert source.read("checkpoint") == b"a checkpoint"
+    with closing(source), pytest.raises(LogUnreachableError, match="refused"):
+        source.read(TILE)
+    assert pauses == [0.25, 0.5, 1, 2, 4]

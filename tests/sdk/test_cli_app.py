@@ -77,6 +77,17 @@ def test_a_member_may_be_one_command_in_place_of_a_group(monkeypatch: pytest.Mon
     assert "dumps" in {command.name for command in app.build("dumps").registered_commands}
 
 
+@pytest.mark.parametrize("arguments", [["verify", "--bogus", "x"], ["verify"], ["inspector", "check", "--bogus"]])
+def test_a_mistake_on_the_command_line_is_no_verdict(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app.build(), arguments)
+    assert result.exit_code == ExitCode.COULD_NOT_TRY
+    assert result.stderr.startswith("Usage: ")
+
+
+def test_help_is_no_mistake() -> None:
+    assert CliRunner().invoke(app.build(), ["verify", "--help"]).exit_code == 0
+
+
 def test_it_says_its_version() -> None:
     result = CliRunner().invoke(app.build(), ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"chopmark {version('chopmark')}\n")

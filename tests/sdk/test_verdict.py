@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from chopmark.claims import Usage
 from chopmark.limits import LIMITS
-from chopmark.reasons import duration
+from chopmark.reasons import REASONS, Details, StateName, duration, sentence
 from chopmark.trust_store import TrustStore
 from chopmark.verdict import Check, Outcome, Result, Verdict
 
@@ -143,3 +144,19 @@ def test_ages_are_told_in_the_largest_whole_unit() -> None:
         "1 d",
         "30 d",
     ]
+
+
+def test_what_a_reader_of_formats_says_in_english_stands_in_no_chinese_sentence() -> None:
+    for code, (zh, en) in REASONS.items():
+        assert not {"{problem}", "{names}"} & set(re.findall(r"\{\w+\}", zh)), code
+        details: Details = dict.fromkeys(re.findall(r"\{(\w+)\}", en), "X") | dict.fromkeys(
+            ("problem", "names"), "not right"
+        )
+        assert "not right" not in sentence(code, "zh", details)
+
+
+@pytest.mark.parametrize(("state", "told"), [("suspended", "已暂停"), ("withdrawn", "已撤销"), ("unknown", "不明")])
+def test_the_state_of_an_issuer_is_told_in_each_language(state: str, told: str) -> None:
+    details: Details = {"state": StateName(state)}
+    assert sentence("issuer_inactive", "zh", details) == f"登记时发证机关状态为{told}"
+    assert sentence("issuer_inactive", "en", details) == f"the issuer was {state} when it was logged"

@@ -111,6 +111,36 @@ def test_a_pasted_text_is_answered_as_a_part_or_as_a_whole_page(out: Any) -> Non
     run(out, scenario)
 
 
+@pytest.mark.parametrize("text", ["", "  \n "])
+def test_blanks_alone_are_no_code_and_not_an_invalid_one(out: Any, text: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        answer = await stage.form("/page/check", {"text": text}, **PART, **EN)
+        assert answer.status == 422
+        assert "There is no code" in shown(answer)
+        assert "verdict" not in shown(answer)
+
+    run(out, scenario)
+
+
+@pytest.mark.parametrize("name", ["check", "fields", "challenge", "sign-in", "sign-out"])
+def test_the_address_of_a_form_opened_as_a_page_leads_to_the_page(out: Any, name: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        answer = await stage.ask("GET", f"/page/{name}")
+        assert (answer.status, answer.headers["location"]) == (303, "/")
+        assert (await stage.ask("GET", "/page/other")).status == 404
+        assert (await stage.ask("PUT", f"/page/{name}")).status == 405
+
+    run(out, scenario)
+
+
+def test_the_head_of_the_page_can_be_asked_for(out: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        head, page = await stage.ask("HEAD", "/"), await stage.ask("GET", "/")
+        assert (head.status, head.headers["content-type"]) == (200, page.headers["content-type"])
+
+    run(out, scenario)
+
+
 def test_what_a_licence_says_cannot_become_markup(out: Any) -> None:
     fields = {**out.world.claims("food").fields, 1: "<script>alert(1)</script>\"'&"}
     (out.credentials["food"],) = out.world.logged(out.world.issue(out.world.claims("food", index=9, fields=fields)))

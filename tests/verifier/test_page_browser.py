@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,56 @@ def test_each_outcome_has_a_word_an_icon_and_a_colour_and_fits_the_screen(
     assert words == ({"有效", "这是副本", "无效"} if locale == "zh-CN" else {"Valid", "A copy", "Invalid"})
 
 
+@pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
+def test_on_a_phone_the_head_of_the_verdict_is_in_sight_after_a_check(visit: Any, site: Site, locale: str) -> None:
+    page = visit(PHONE, locale, is_mobile=True, has_touch=True, reduced_motion="reduce")
+    for text, kind in ((site.text, "valid"), (site.copy, "copy"), ("EL1:NOTHING", "invalid")):
+        page.fill("#text", text)
+        page.click("#check-text")
+        page.wait_for_selector(f".verdict.{kind}")
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        top = page.evaluate("document.getElementById('result').getBoundingClientRect().top")
+        assert 0 <= top < PHONE["height"] / 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_has_the_focus_is_seen_against_the_page_and_its_cards(visit: Any, site: Site, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.keyboard.press("Tab")
+    page.focus("#text")
+    rings = [outline(page)]
+    page.fill("#text", site.text)
+    page.click("#check-text")
+    page.wait_for_selector(".verdict.valid")
+    assert page.evaluate("document.activeElement.id") == "result"
+    rings.append(outline(page))
+    style = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    for style_of_ring, width, colour in rings:
+        assert (style_of_ring, width) == ("solid", "3px")
+        for place in ("body", ".bar", ".verdict"):
+            assert contrast(colour, page.evaluate(style.format(place))) >= 3, "WCAG 2.2, 1.4.11"
+
+
+def outline(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(
+        "() => { const of = getComputedStyle(document.activeElement);"
+        " return [of.outlineStyle, of.outlineWidth, of.outlineColor]; }"
+    )
+    return found
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, `rgb(…)`, as WCAG defines it."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"[0-9]+", colour)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 def test_the_language_can_be_switched(visit: Any) -> None:
     page = visit()
     page.click("text=中文")
@@ -279,8 +330,14 @@ def film(path: Path, picture: bytes) -> Path:
     return path
 
 
+def test_dropping_a_picture_is_offered_to_a_mouse_and_not_to_a_finger(visit: Any) -> None:
+    assert visit(DESK).locator("#scan-hint").is_visible()
+    assert visit(PHONE, is_mobile=True, has_touch=True).locator("#scan-hint").is_hidden()
+
+
 def test_the_page_works_without_scripts(visit: Any, site: Site) -> None:
     page = visit(java_script_enabled=False)
+    assert page.locator("#drop").is_hidden(), "a place for pictures would do nothing"
     page.fill("#text", site.text)
     page.click("#check-text")
     page.wait_for_selector(".verdict.valid")
@@ -317,6 +374,9 @@ def test_a_verdict_does_not_stay_beside_a_licence_that_was_not_judged(visit: Any
     page.set_input_files("#picture", tmp_path / "letter.txt")
     gone_with(page, "Not checked: only PNG and JPEG pictures can be read")
     judged_valid(page, site)
+    page.click("#check-text")
+    gone_with(page, "Not checked: there is no code")
+    page.fill("#text", " \n ")
     page.click("#check-text")
     gone_with(page, "Not checked: there is no code")
     judged_valid(page, site)

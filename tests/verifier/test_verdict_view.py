@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from chopmark import qr_text
 from chopmark.presentation import present
 from chopmark.reasons import REASONS
@@ -27,6 +28,17 @@ def test_a_valid_licence_is_shown_with_its_fields_and_what_restricts_it(out: Any
     assert facts["有效期至"].value == "2029-11-21"
     assert [basis.what for basis in view.bases] == ["广东省的信任清单", "上海市的信任清单", "状态名单"]
     assert verdict_view(verdict, "en").word == "Valid"
+
+
+@pytest.mark.parametrize("value", ["无", "None", " none "])
+def test_a_restriction_that_is_none_is_not_marked_as_one(out: Any, value: str) -> None:
+    world = out.world
+    (credential,) = world.logged(
+        world.issue(world.claims("food", index=9, fields={**world.claims("food").fields, 8: value}))
+    )
+    view = verdict_view(verdict_of(out, qr_text.encode(credential.encode())), "zh")
+    (fact,) = [fact for fact in view.facts if fact.label == "限制条件"]
+    assert not fact.restricts
 
 
 def test_a_copy_is_told_from_what_cannot_be_judged_otherwise(out: Any) -> None:
@@ -62,7 +74,8 @@ def test_in_chinese_no_detail_stands_in_english(out: Any) -> None:
         view = verdict_view(verdict, "zh")
         said = view.checks[verdict.deciding.number].message
         assert said in {"不是电子证照码", "格式错误"}
-        assert verdict.deciding.message("zh").startswith(f"{said}：")
+        assert verdict.deciding.message("zh") == said
+        assert verdict.deciding.message("en").partition(": ")[2], "the English sentence goes into detail"
         assert not re.search("[a-z]{2}", view.sentence)
 
 

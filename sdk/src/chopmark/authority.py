@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from chopmark.reasons import Details
+from chopmark.reasons import Details, StateName
 from chopmark.verdict import Check, Result
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def authority_problem(
         return Check(7, _FAIL, "issuer_unknown", {"issuer": claims.issuer})
     state = issuer.state_at(witnessed)
     if state != "active" and issuer.state_at(earliest) != "active":
-        return Check(7, _FAIL, "issuer_inactive", {"state": state or "unknown"})
+        return Check(7, _FAIL, "issuer_inactive", {"state": StateName(state or "unknown")})
     if not _covers(key.not_before, key.not_after, witnessed, earliest):
         return Check(7, _FAIL, "key_outside_window")
     # A size cannot be backdated, so it alone decides what a revoked key's entries are still worth.

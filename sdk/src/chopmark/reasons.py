@@ -1,6 +1,7 @@
 """What a check found, as a stable code and a sentence in Chinese and English.
 
 A code never changes its meaning; sentences may be reworded. `{name}` stands for a detail of the check.
+What a reader of formats says of a damaged one is a detail in English, for programs: no Chinese sentence has it.
 `specs/verification.md` lists them beside the checks that give them.
 """
 
@@ -34,12 +35,12 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     # 0 decode
     "decoded": ("二维码内容可解码", "the code decodes"),
-    "not_a_licence_code": ("不是电子证照码：{problem}", "not a licence code: {problem}"),
+    "not_a_licence_code": ("不是电子证照码", "not a licence code: {problem}"),
     "newer_code_version": ("证照码版本较新，请更新本程序", "a newer version of licence code; update this program"),
     # 1 parse
     "parsed": ("格式正确", "well formed"),
-    "malformed": ("格式错误：{problem}", "malformed: {problem}"),
-    "unknown_claim": ("含有本程序不认识的内容：{names}", "has content this program does not know: {names}"),
+    "malformed": ("格式错误", "malformed: {problem}"),
+    "unknown_claim": ("含有本程序不认识的内容", "has content this program does not know: {names}"),
     # 2 holder proof
     "holder_proved": ("持有人刚刚用其密钥签名", "the holder's key signed just now"),
     "challenge_answered": ("持有人当场回应了本次查验", "the holder answered this very inspection"),
@@ -64,7 +65,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "challenge_not_answered": ("未回应本次查验的提问", "it does not answer the challenge of this inspection"),
     "challenge_expired": ("本次查验的提问已过期", "the challenge of this inspection has expired"),
     "challenge_for_another_type": ("提问针对的是另一类证照", "the challenge asked for another type of licence"),
-    "challenge_malformed": ("提问格式错误：{problem}", "the challenge is malformed: {problem}"),
+    "challenge_malformed": ("提问格式错误", "the challenge is malformed: {problem}"),
     "challenge_required": (
         "此类证照须当场提问并由持有人回应",
         "this type demands a challenge, answered on the spot",
@@ -92,7 +93,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     # 5 disclosures
     "disclosures_match": ("披露内容与签名一致", "what is disclosed is what was signed"),
-    "disclosure_mismatch": ("披露内容与签名不一致：{problem}", "a disclosure is not what was signed: {problem}"),
+    "disclosure_mismatch": ("披露内容与签名不一致", "a disclosure is not what was signed: {problem}"),
     "type_unknown": ("信任清单中没有此证照类型 {type}", "no such licence type in the trust bundle: {type}"),
     "field_unknown": ("此类证照没有字段 {field}", "this type has no field {field}"),
     "field_must_be_shown": (
@@ -110,7 +111,7 @@ REASONS: dict[str, tuple[str, str]] = {
         "本地区尚未认可账本 {log}，请更新信任库",
         "the home region does not accept the log {log} yet; refresh the trust store",
     ),
-    "log_path_wrong": ("登记证明不符：{problem}", "the proof does not lead to the log: {problem}"),
+    "log_path_wrong": ("登记证明不符", "the proof does not lead to the log: {problem}"),
     "log_quorum_missing": ("登记证明缺少足够的见证", "the proof's checkpoint has too few witnesses"),
     "log_frozen_before": ("账本封存后才登记", "logged beyond the final size of a frozen log"),
     "witnessed_in_future": ("见证时间晚于现在，请核对时钟", "its witnessed time is ahead of the clock"),
@@ -174,7 +175,7 @@ REASONS: dict[str, tuple[str, str]] = {
 """Reason code → (zh-Hans, en)."""
 
 
-Details = Mapping[str, "str | Seconds"]
+Details = Mapping[str, "str | Seconds | StateName"]
 """What fills the placeholders of a sentence."""
 
 _UNITS: Final = {
@@ -187,6 +188,15 @@ class Seconds(int):
     """A span of time among the details, to be written in the language of the sentence."""
 
 
+class StateName(str):
+    """The state of an issuer among the details, to be written in the language of the sentence."""
+
+    __slots__ = ()
+
+
+_ISSUER_STATES: Final = {"active": "正常", "suspended": "已暂停", "withdrawn": "已撤销", "unknown": "不明"}
+
+
 def duration(seconds: int, language: Language = "en") -> str:
     """Seconds as `3 d`, `5 h`, `12 min` or `40 s`, or as `3 天`; rounded down."""
     size, unit = next((pair for pair in _UNITS[language] if seconds >= pair[0]), _UNITS[language][-1])
@@ -196,8 +206,13 @@ def duration(seconds: int, language: Language = "en") -> str:
 def sentence(code: str, language: Language, details: Details | None = None) -> str:
     """The sentence of a reason code; `details` fill its placeholders."""
     zh, en = REASONS[code]
-    filled = {
-        name: duration(value, language) if isinstance(value, Seconds) else value
-        for name, value in (details or {}).items()
-    }
+    filled = {name: _written(value, language) for name, value in (details or {}).items()}
     return (zh if language == "zh" else en).format_map(filled)
+
+
+def _written(value: str | Seconds | StateName, language: Language) -> str:
+    if isinstance(value, Seconds):
+        return duration(value, language)
+    if isinstance(value, StateName) and language == "zh":
+        return _ISSUER_STATES.get(value, value)
+    return value

@@ -1,6 +1,7 @@
 """`chopmark inspector`: ask for a licence, check it, and look after the records.
 
-Only Typer is imported here; each command imports what it needs when it runs, so that `chopmark --help` stays quick.
+Little more than Typer is imported here; each command imports what it needs when it runs, so that `chopmark --help`
+stays quick.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from chopmark.cli.answering_command import AnsweringCommand
 
 if TYPE_CHECKING:
     from chopmark.keys import Signer
@@ -66,7 +68,7 @@ def challenge(
     typer.echo(asked.text())
 
 
-@inspector.command()
+@inspector.command(cls=AnsweringCommand)
 def check(
     given: Annotated[
         str, typer.Argument(metavar="INPUT", help="Text of a code (EL1:…), a file or picture of one, or - .")

@@ -7,6 +7,7 @@ ChopmarkError (of the SDK)
     │   ├── NoCodeError                there is no QR code in it
     │   ├── SeveralCodesError          there are several licence codes in it
     │   └── ExhaustingPictureError     it took too much time or memory
+    ├── NoTextError                the text of a code is empty, or blanks
     ├── NoDeskError                this service asks no challenges and files no records, or cannot now
     ├── SignInError                the passcode is wrong, or a form is of no session
     └── ClientListError            the list of clients is missing or broken: nobody is let in
@@ -39,6 +40,10 @@ class SeveralCodesError(PictureError):
 
 class ExhaustingPictureError(PictureError):
     """Reading the picture took too much time or memory."""
+
+
+class NoTextError(VerifierError):
+    """There is no text of a code: a field was left empty, or holds blanks."""
 
 
 class NoDeskError(VerifierError):

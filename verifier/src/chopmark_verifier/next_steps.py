@@ -13,7 +13,7 @@ from chopmark.verdict import Outcome, Verdict
 
 _LIVING_CODE: Final = (
     "请持有人打开钱包出示动态码，再扫一次。不要接受截图、照片或复印件。",
-    "Ask the holder to open the wallet and show the living code, then scan again. Take no screenshot, photo or copy.",
+    "Ask the holder to open the wallet and show the living code, then scan again. Accept no screenshot, photo or copy.",
 )
 _ASK: Final = (
     "此类证照须当场提问：登录后生成提问码，请持有人扫描，再查验其回应。",

@@ -1,6 +1,6 @@
 """The page of the verifier: a picture, the camera or a pasted text in, the verdict out, in Chinese and English.
 
-    GET  /                        the page
+    GET  /                        the page; /page/… leads to it
     POST /page/check              a form with the text of a code, or a picture: the verdict as HTML
     POST /page/fields             the fields of a licence type, to choose from
     POST /page/challenge          a challenge as a QR code
@@ -24,10 +24,10 @@ from chopmark.qr_drawing import draw
 from chopmark_service import telemetry
 from chopmark_service.request_body import media_type
 from chopmark_service.static_files import FOR_SECONDS, FileKind, StaticFiles
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.responses import RedirectResponse
 
-from chopmark_verifier.errors import NoCodeError, SignInError
+from chopmark_verifier.errors import NoCodeError, NoTextError, SignInError
 from chopmark_verifier.licence_types import find_type
 from chopmark_verifier.page_texts import problem_text
 from chopmark_verifier.page_visit import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 _PICTURES: Final = ("image/png", "image/jpeg")
+_ACTIONS: Final = frozenset({"check", "fields", "challenge", "sign-in", "sign-out"})
 _YEAR: Final = 365 * 24 * 3600
 _ASSETS: Final = {
     "style.css": "text/css; charset=utf-8",
@@ -61,13 +62,20 @@ def add_page(application: FastAPI, service_of: Callable[[Request], VerifierServi
     """Add the routes of the page, which OpenAPI does not tell of."""
     assets = StaticFiles(PACKAGE / "static", _kind_of)
 
-    @application.get("/", include_in_schema=False)
+    @application.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         visit = Visit(request, service_of(request))
         answer = visit.page()
         if request.query_params.get("lang") in {"zh", "en"}:
             answer.set_cookie(LANGUAGE_COOKIE, visit.language, max_age=_YEAR, samesite="strict", httponly=True)
         return answer
+
+    @application.api_route("/page/{action}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def gone_back_to(action: str) -> Response:
+        # The address of a form that was answered stays in the browser: opened again it leads to the page.
+        if action not in _ACTIONS:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return RedirectResponse("/", int(HTTPStatus.SEE_OTHER), HEADERS)
 
     @application.get("/assets/{name}", include_in_schema=False)
     async def asset(name: str, request: Request) -> Response:
@@ -163,6 +171,9 @@ async def _check(visit: Visit) -> Response:
         form = await visit.read_form()
         options = _options(form)
         shown = unwrapped(form.get("text", ""))
+        if not shown:
+            # Nothing was shown, so that nothing is invalid.
+            raise NoTextError("there is no code", where="text")
     if options.record and visit.session is None:
         raise SignInError("records are for inspectors", where="session")
     verdict, inspection = await service.verify(VerifyRequest(shown, options), known=visit.session is not None)

@@ -95,6 +95,10 @@ _PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         "图片里没有找到二维码。请靠近一些、光线充足、对焦清晰，再拍一次。",
         "No code was found in the picture. Take it again: closer, well lit and sharp.",
     ),
+    "no_text": (
+        "没有证照码：请粘贴证照码文字，或用相机、图片。",
+        "There is no code: paste the text of one, or use the camera or a picture.",
+    ),
     "several_codes": (
         "图片里有不止一个证照码，无法确定是哪一个。请只拍要查验的那一个。",
         "There are several licence codes in the picture. Take one of the code that you mean.",

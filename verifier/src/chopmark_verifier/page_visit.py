@@ -25,7 +25,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from chopmark_verifier.clients import INSPECTORS, STRANGERS
-from chopmark_verifier.errors import SignInError
+from chopmark_verifier.errors import NoTextError, SignInError
 from chopmark_verifier.licence_types import askable_types
 from chopmark_verifier.page_texts import problem_text, texts
 from chopmark_verifier.problems import answer_error
@@ -219,6 +219,8 @@ def is_loopback(url: str) -> bool:
 def _problem_of(error: ChopmarkError) -> tuple[str, int]:
     if isinstance(error, SignInError):
         return "session", int(HTTPStatus.FORBIDDEN)
+    if isinstance(error, NoTextError):
+        return "no_text", int(HTTPStatus.UNPROCESSABLE_ENTITY)
     answer = answer_error(error) or answer_common(error)
     if answer is None:
         return FAULT.code, int(FAULT.status)

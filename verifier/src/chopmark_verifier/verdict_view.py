@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from chopmark.cli.plain_text import plain
 from chopmark.licence_type import LocalisedText
-from chopmark.reasons import REASONS, Language, duration
+from chopmark.reasons import Language, duration
 from chopmark.strict import time_encode
 from chopmark.trust_bundle import TrustBundle
 from chopmark.validity import calendar_day
-from chopmark.verdict import Check, Outcome, Result, Verdict
+from chopmark.verdict import Outcome, Result, Verdict
 
 from chopmark_verifier.next_steps import next_step
 
@@ -31,8 +31,8 @@ _HEADLINES: dict[str, tuple[str, str]] = {
     "log_path_wrong": ("登记证明不符", "The proof does not lead to the log"),
 }
 """Of reasons whose sentence goes into detail: that stands with the check."""
-_ENGLISH_DETAIL = "：{problem}"
-"""What ends the Chinese sentences whose detail is what a reader of formats says, in English: for programs."""
+_NO_RESTRICTION = frozenset({"", "无", "none", "无/none"})
+"""What issuers write where nothing is restricted."""
 _SKIPPED = "skipped"
 _RESULTS: dict[Language, dict[Result, str]] = {
     "zh": {Result.PASS: "通过", Result.FAIL: "不通过", Result.UNKNOWN: "无法确认"},
@@ -109,7 +109,7 @@ def verdict_view(verdict: Verdict, language: Language) -> VerdictView:
                 _SKIPPED if check.reason == "not_reached" else check.result.value.lower(),
                 "" if check.reason == "not_reached" else _RESULTS[language][check.result],
                 check.name(language),
-                plain(_message(check, language)),
+                plain(check.message(language)),
                 duration(check.age, language) if check.age is not None and check.age >= 0 else "",
             )
             for check in verdict.checks
@@ -128,14 +128,8 @@ def _sentence(verdict: Verdict, language: Language, *, is_copy: bool) -> str:
     deciding = verdict.deciding
     if deciding.reason in _HEADLINES:
         return _HEADLINES[deciding.reason][0 if language == "zh" else 1]
-    message = plain(_message(deciding, language))
+    message = plain(deciding.message(language))
     return message[:1].upper() + message[1:]
-
-
-def _message(check: Check, language: Language) -> str:
-    if language == "zh" and REASONS[check.reason][0].endswith(_ENGLISH_DETAIL):
-        return REASONS[check.reason][0].removesuffix(_ENGLISH_DETAIL)
-    return check.message(language)
 
 
 def _facts(verdict: Verdict, language: Language) -> Iterator[Fact]:
@@ -146,7 +140,8 @@ def _facts(verdict: Verdict, language: Language) -> Iterator[Fact]:
     restricting = {field.id for field in verdict.licence_type.fields if field.restricts} if verdict.licence_type else ()
     for shown in verdict.fields():
         text = "、".join(map(str, shown.value)) if chinese and isinstance(shown.value, list) else shown.text()
-        yield Fact(plain(_in(shown.label, language)), plain(text), shown.id in restricting)
+        restricts = shown.id in restricting and text.strip().lower() not in _NO_RESTRICTION
+        yield Fact(plain(_in(shown.label, language)), plain(text), restricts)
     ends = credential.claims.expires
     no_end = "长期" if chinese else "without an end"
     last_day = no_end if ends is None else calendar_day(ends - 1, verdict.licence_type)

@@ -50,7 +50,7 @@ class HttpSource:
     Args:
         url: the prefix of the log, `http://…` or `https://…`.
         in_flight: how many files are fetched at once.
-        attempts: how often a file is asked for.
+        attempts: how often a file is asked for; twice at most where connections are refused from the first one on.
         timeout: seconds for one attempt, from connecting to the last byte; no longer than 10 of them to connect, or 30
             without a byte.
         sleep: waits so many seconds; where not given, until the source is closed at the latest.
@@ -73,6 +73,7 @@ class HttpSource:
         self.name = self._http.url
         self._in_flight = in_flight
         self._attempts = attempts
+        self._was_answered = False
         self._closing = threading.Event()
         self._sleep = self._closing.wait if sleep is None else sleep
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="fetch")
@@ -119,10 +120,13 @@ class HttpSource:
     def _fetch(self, path: str) -> bytes | None:
         limit = size_limit(path)
         pause = _PAUSE
-        for _ in range(self._attempts - 1):
+        for done in range(self._attempts - 1):
             found = self._attempt(path, limit)
             if not isinstance(found, _Failure):
                 return found
+            if found.is_refused and done > 0 and not self._was_answered:
+                # Nobody has ever listened there: a wrong address is told at once, not waited for as a restart is.
+                raise found.error
             self._sleep(min(max(pause, found.after), _PAUSE_MAX))
             if self._closing.is_set():
                 raise found.error
@@ -139,7 +143,9 @@ class HttpSource:
         except DecodeError as error:
             raise StorageError("it is not compressed as the server says", where=path) from error
         except HTTPError as error:
-            return _Failure(self._unreachable(f"{path}: {reason(error)}"))
+            refused = isinstance(error.__cause__, ConnectionRefusedError)
+            return _Failure(self._unreachable(f"{path}: {reason(error)}"), is_refused=refused)
+        self._was_answered = True
         status = answer.status
         if status == HTTPStatus.OK:
             if not answer.is_whole:
@@ -167,10 +173,11 @@ class HttpSource:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why an attempt failed, and after how many seconds the server wants to be asked again."""
+    """Why an attempt failed, after how many seconds the server wants to be asked again, and whether none listens."""
 
     error: ChopmarkError
     after: float = 0.0
+    is_refused: bool = False
 
 
 def _seconds(answer: HttpAnswer) -> float:

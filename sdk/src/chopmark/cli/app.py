@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from chopmark.cli.answering_command import AnsweringCommand
 from chopmark.cli.exit_codes import ExitCode
 from chopmark.cli.inspect import inspect
 from chopmark.cli.plain_text import plain
@@ -41,7 +42,7 @@ def build(wanted: str | None = None) -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_program)
-    app.command()(verify)
+    app.command(cls=AnsweringCommand)(verify)
     app.command()(inspect)
     app.add_typer(trust, name="trust")
     members = sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name)

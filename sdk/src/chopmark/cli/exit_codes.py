@@ -7,7 +7,7 @@ from enum import IntEnum
 
 class ExitCode(IntEnum):
     """Exit codes of `chopmark verify`; of other commands 0 is done, 1 refused, 3 could not try. 2 is also Typer's
-    own code for a mistake on the command line."""
+    own code for a mistake on the command line, but not of a command that answers with 2 (`AnsweringCommand`)."""
 
     VALID = 0
     INVALID = 1

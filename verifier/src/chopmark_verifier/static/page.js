@@ -61,6 +61,11 @@
     // An answered challenge is done with; another licence does not answer it.
     if (result.querySelector(".verdict.valid")) document.querySelector(".asked")?.remove();
     result.focus({ preventScroll: true });
+    // Once the word that it is being checked is gone: what stands above the result moves it.
+    requestAnimationFrame(bringIntoSight);
+  };
+
+  const bringIntoSight = () => {
     const { top } = result.getBoundingClientRect();
     if (top >= 0 && top < innerHeight / 3) return;
     result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
@@ -193,22 +198,31 @@
     return null;
   };
 
+  // Blanks alone are no code, as an empty field is none.
+  const judgeText = () => {
+    const { value } = find("text");
+    find("text").setCustomValidity(value && !value.trim() ? form.dataset.noText : "");
+  };
+
   const checkText = (text) => {
     stopCamera();
     begin();
     find("text").value = text;
+    judgeText();
     if (mayCheck()) form.requestSubmit();
   };
 
-  find("text").addEventListener("input", begin);
+  find("text").addEventListener("input", () => { begin(); judgeText(); });
   // Before the browser holds back a form that is not complete, and without a word to the page.
   find("check-text").addEventListener("click", () => {
     begin();
+    judgeText();
     if (!find("text").validity.valid) fail("noText");
     else if (find("purpose") && !find("purpose").validity.valid) fail("noPurpose");
   });
 
   // What can be done here is offered only here.
+  find("drop").hidden = false;
   find("picture-label").hidden = false;
   find("scan-hint").hidden = false;
   if (navigator.mediaDevices && navigator.mediaDevices.getUserMedia) {
