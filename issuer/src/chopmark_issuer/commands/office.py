@@ -39,6 +39,7 @@ from chopmark_issuer.settings import Settings
 
 _MAX_FILE = 1024 * 1024
 _SHOWN = 20
+_TOLD = "inspectors learn of it with the next publication, a service's or that of: chopmark issuer publish"
 """Refused rows that are printed; the file of refused rows has all."""
 
 
@@ -104,7 +105,7 @@ class Office:
         with self._region() as region:
             if end:
                 region.end_grant(department, type_id)
-                self._say(f"{department} may issue {type_id} no more; publish to tell the inspectors")
+                self._say(f"{department} may issue {type_id} no more; {_TOLD}")
                 return
             last = None
             if until is not None:
@@ -113,14 +114,14 @@ class Office:
                 last = day_begins(read_day(until, where="until") + timedelta(days=1), zone)
             region.grant(department, type_id, valid_until=last)
             end_of_it = "from now on" if until is None else f"until {until}"
-            self._say(f"{department} may issue {type_id} {end_of_it}; publish to tell the inspectors")
+            self._say(f"{department} may issue {type_id} {end_of_it}; {_TOLD}")
 
     def peer(self, other: Path, floor: Path | None) -> None:
         """Take another region as a peer."""
         text = None if floor is None else _read_text(floor)
         with self._region() as region:
             code = region.add_peer(other, floor=text)
-            self._say(f"{code} is a peer of {region.region}; publish to tell the inspectors")
+            self._say(f"{code} is a peer of {region.region}; {_TOLD}")
 
     def issue(
         self,
