@@ -39,8 +39,8 @@ from chopmark_issuer.settings import Settings
 
 _MAX_FILE = 1024 * 1024
 _SHOWN = 20
-_TOLD = "inspectors learn of it with the next publication, a service's or that of: chopmark issuer publish"
 """Refused rows that are printed; the file of refused rows has all."""
+_TOLD = "inspectors learn of it with the next publication, a service's or that of: chopmark issuer publish"
 
 
 class Office:
